@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutant
+
+// The mistakes that named tests must catch: see "make mutants".
+const (
+	SkipFsync       Name = "skip-fsync"        // seglog answers a flush without syncing the file
+	AckBeforeAppend Name = "ack-before-append" // the broker acknowledges a batch before it is in the log
+)
