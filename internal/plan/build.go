@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import "slices"
+
+// A Plan is a checked graph, cut into sub-topologies.
+type Plan struct {
+	App  string
+	Subs []*Sub // in the order of their first nodes
+}
+
+// A Sub is a sub-topology: the nodes that one record can reach without leaving
+// through a topic, and the stores they share. A task is a Sub and a partition.
+type Sub struct {
+	// Name is that of its first source's topic, which no other Sub reads: it
+	// stays when the rest of the topology changes, and so does the state's folder.
+	Name    string
+	Nodes   []*Node // in the order of definition: parents first
+	Sources []*Node // several may read one topic: each then gets every record of it
+	Stores  []*Store
+}
+
+// Build checks the graph and cuts it.
+func (g *Graph) Build() (*Plan, error) {
+	if err := g.Check(); err != nil {
+		return nil, err
+	}
+	p := &Plan{App: g.App}
+	root := g.components()
+	subs := map[*Node]*Sub{}
+	for _, n := range g.Nodes {
+		r := root(n)
+		s := subs[r]
+		if s == nil {
+			s = &Sub{}
+			subs[r] = s
+			p.Subs = append(p.Subs, s)
+		}
+		s.add(n)
+	}
+	return p, nil
+}
+
+func (s *Sub) add(n *Node) {
+	s.Nodes = append(s.Nodes, n)
+	if n.Kind == Source {
+		if s.Name == "" {
+			s.Name = n.Topic
+		}
+		s.Sources = append(s.Sources, n)
+	}
+	for _, st := range n.Stores {
+		if !slices.Contains(s.Stores, st) {
+			s.Stores = append(s.Stores, st)
+		}
+	}
+}
+
+// components gives each node's representative: nodes joined by an edge, by a
+// store or by the topic that they read are one sub-topology. A repartition topic
+// written here and read there is no edge.
+func (g *Graph) components() func(*Node) *Node {
+	up := map[*Node]*Node{}
+	var find func(*Node) *Node
+	find = func(n *Node) *Node {
+		for up[n] != nil {
+			n = up[n]
+		}
+		return n
+	}
+	join := func(a, b *Node) {
+		if a, b = find(a), find(b); a != b {
+			if b.ID < a.ID {
+				a, b = b, a
+			}
+			up[b] = a
+		}
+	}
+	owner := map[*Store]*Node{}
+	source := map[string]*Node{}
+	for _, n := range g.Nodes {
+		if n.Kind == Source {
+			if first := source[n.Topic]; first != nil {
+				join(first, n)
+			}
+			source[n.Topic] = n
+		}
+		for _, p := range n.Parents {
+			join(p, n)
+		}
+		for _, s := range n.Stores {
+			if first := owner[s]; first != nil {
+				join(first, n)
+			}
+			owner[s] = n
+		}
+	}
+	return find
+}
+
+// Internal is a topic that the application keeps for itself.
+type Internal struct {
+	Name      string
+	Changelog bool     // else a repartition topic
+	Sources   []string // the topics whose partition counts it follows: the largest
+}
+
+// Internals lists the internal topics, repartition topics before what depends
+// on them, so that partition counts can be settled in order.
+func (p *Plan) Internals() []Internal {
+	var reps, logs []Internal
+	for _, s := range p.Subs {
+		var topics []string
+		for _, n := range s.Sources {
+			topics = append(topics, n.Topic)
+		}
+		for _, n := range s.Nodes {
+			if n.Kind == Sink && n.Internal {
+				reps = append(reps, Internal{Name: n.Topic, Sources: topics})
+			}
+		}
+		for _, st := range s.Stores {
+			logs = append(logs, Internal{Name: p.Changelog(st.Name), Changelog: true, Sources: topics})
+		}
+	}
+	return append(reps, logs...)
+}
+
+// Changelog is the name of a store's changelog topic.
+func (p *Plan) Changelog(store string) string { return (&Graph{App: p.App}).Changelog(store) }
