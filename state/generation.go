@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"bytes"
+	"unsafe"
+)
+
+// A Cell is a key's place in a store. It is read and passed back to the store it
+// came from; only the store writes it. It is valid until the next call on the
+// store: a cell kept longer may have been evicted or belong to another moment.
+type Cell[V any] struct {
+	Value     V     // the zero value if not OK
+	Timestamp int64 // of the value, ms since the Unix epoch; without meaning if not OK
+	OK        bool  // the key has a value
+
+	state uint8
+	index uint32 // of the entry in its generation
+}
+
+const (
+	cellLoaded uint8 = 1 << iota // Value, Timestamp and OK say what the store holds
+	cellDirty                    // changed in the open layer; then always loaded and young
+)
+
+// entry is a cell with its key. It holds no pointer of its own, so that the
+// collector skips tables whose V has none.
+type entry[V any] struct {
+	cell    Cell[V]
+	hash    uint64
+	removed int64 // timestamp of the deletion, if dirty and not OK
+	key     keyRef
+	vlen    uint32 // bytes of the value when last seen encoded
+}
+
+// A generation is a hash table from encoded keys to cells that only grows. A store
+// keeps two: what is used moves to the young one; when that is full, the old one is
+// dropped as a whole and the young one becomes old. So evicting needs no list and
+// no bit per access, and leaves no holes.
+type generation[V any] struct {
+	slots  []uint64 // upper half of the hash | index + 1; 0 is free
+	chunks []*[chunkLen]entry[V]
+	n      int
+	keys   arena
+	bytes  int64 // memory of entries, slots, keys and estimated values
+}
+
+const chunkLen = 256
+
+func newGeneration[V any]() *generation[V] {
+	return &generation[V]{slots: make([]uint64, 64)}
+}
+
+func (g *generation[V]) at(i uint32) *entry[V] { return &g.chunks[i/chunkLen][i%chunkLen] }
+
+func (g *generation[V]) find(hash uint64, key []byte) *entry[V] {
+	mask := uint64(len(g.slots) - 1)
+	tag := hash >> 32
+	for i := hash & mask; ; i = (i + 1) & mask {
+		slot := g.slots[i&uint64(len(g.slots)-1)]
+		if slot == 0 {
+			return nil
+		}
+		if slot>>32 != tag {
+			continue
+		}
+		if e := g.at(uint32(slot) - 1); bytes.Equal(g.keys.at(e.key), key) {
+			return e
+		}
+	}
+}
+
+// add makes an entry for a key that is not there. vlen is the memory its value takes
+// beside the entry.
+func (g *generation[V]) add(hash uint64, key []byte, vlen uint32) *entry[V] {
+	if g.n*4 >= len(g.slots)*3 {
+		g.grow()
+	}
+	if g.n%chunkLen == 0 {
+		g.chunks = append(g.chunks, new([chunkLen]entry[V]))
+	}
+	index := uint32(g.n)
+	g.n++
+	e := g.at(index)
+	e.hash, e.key, e.vlen, e.cell.index = hash, g.keys.add(key), vlen, index
+	g.bytes += entryBytes(e)
+	g.put(hash, index)
+	return e
+}
+
+func (g *generation[V]) put(hash uint64, index uint32) {
+	mask := uint64(len(g.slots) - 1)
+	i := hash & mask
+	for g.slots[i] != 0 {
+		i = (i + 1) & mask
+	}
+	g.slots[i] = hash>>32<<32 | uint64(index+1)
+}
+
+func (g *generation[V]) grow() {
+	g.slots = make([]uint64, 2*len(g.slots))
+	for i := range g.n {
+		g.put(g.at(uint32(i)).hash, uint32(i))
+	}
+}
+
+// entryBytes is the memory of an entry with its share of the slots.
+func entryBytes[V any](e *entry[V]) int64 {
+	return int64(unsafe.Sizeof(*e)) + 16 + int64(e.key.len) + int64(e.vlen)
+}
+
+// unload makes the entry forget its value: the next look reads it anew.
+func (e *entry[V]) unload() {
+	e.cell = Cell[V]{index: e.cell.index}
+}
+
+// keyRef is where a key lies in an arena.
+type keyRef struct{ chunk, off, len uint32 }
+
+// An arena holds key bytes in a few large pieces without pointers.
+type arena struct {
+	chunks [][]byte
+}
+
+const (
+	minArenaChunk = 4 << 10
+	maxArenaChunk = 256 << 10
+)
+
+func (a *arena) at(r keyRef) []byte {
+	return a.chunks[r.chunk][r.off : r.off+r.len : r.off+r.len]
+}
+
+func (a *arena) add(key []byte) keyRef {
+	last := len(a.chunks) - 1
+	if last < 0 || cap(a.chunks[last])-len(a.chunks[last]) < len(key) {
+		size := minArenaChunk
+		if last >= 0 {
+			size = min(2*cap(a.chunks[last]), maxArenaChunk)
+		}
+		a.chunks = append(a.chunks, make([]byte, 0, max(size, len(key))))
+		last++
+	}
+	c := a.chunks[last]
+	a.chunks[last] = append(c, key...)
+	return keyRef{uint32(last), uint32(len(c)), uint32(len(key))}
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// A fold keeps the last record of each key of a piece of changelog.
+type fold struct {
+	hash  func(key []byte) uint64
+	recs  []foldRec
+	index []uint32 // as in Layer
+	data  []byte
+}
+
+// foldRec is where a key and its last timestamp and value lie in a fold's data.
+type foldRec struct {
+	hash             uint64
+	key, body        int // where they begin
+	klen, vlen, room int // vlen: bytes of timestamp and value, 0 is a tombstone; room: what body may grow to
+}
+
+func (f *fold) add(c Change) {
+	hash := f.hash(c.Key)
+	r := f.find(hash, c.Key)
+	if r == nil {
+		if len(f.recs)*3 >= len(f.index)*2 {
+			f.grow()
+		}
+		f.recs = append(f.recs, foldRec{hash: hash, key: len(f.data), klen: len(c.Key)})
+		f.data = append(f.data, c.Key...)
+		r = &f.recs[len(f.recs)-1]
+		r.body = len(f.data)
+		addIndex(f.index, hash, len(f.recs)-1)
+	}
+	if c.Value == nil {
+		r.vlen = 0
+		return
+	}
+	r.vlen = stampLen + len(c.Value)
+	if r.vlen > r.room {
+		r.body, r.room = len(f.data), r.vlen
+		f.data = append(f.data, make([]byte, r.room)...)
+	}
+	body := f.data[r.body : r.body+r.vlen]
+	binary.BigEndian.PutUint64(body, uint64(c.Timestamp))
+	copy(body[stampLen:], c.Value)
+}
+
+func (f *fold) find(hash uint64, key []byte) *foldRec {
+	if len(f.index) == 0 {
+		return nil
+	}
+	mask := uint64(len(f.index) - 1)
+	for at := hash & mask; f.index[at] != 0; at = (at + 1) & mask {
+		if r := &f.recs[f.index[at]-1]; r.hash == hash && bytes.Equal(f.data[r.key:r.key+r.klen], key) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (f *fold) grow() {
+	f.index = make([]uint32, max(64, 2*len(f.index)))
+	for i := range f.recs {
+		addIndex(f.index, f.recs[i].hash, i)
+	}
+}
+
+// size is the memory in use.
+func (f *fold) size() int64 { return int64(len(f.data)) + int64(len(f.recs))*64 }
+
+// into adds the last record of each key to w, in order of key.
+func (f *fold) into(w *Writes) {
+	key := func(r *foldRec) []byte { return f.data[r.key : r.key+r.klen] }
+	slices.SortFunc(f.recs, func(a, b foldRec) int { return bytes.Compare(key(&a), key(&b)) })
+	for i := range f.recs {
+		r := &f.recs[i]
+		if r.vlen == 0 {
+			w.Delete(key(r))
+		} else {
+			w.Put(key(r), f.data[r.body:r.body+r.vlen])
+		}
+	}
+}
+
+func (f *fold) reset() {
+	clear(f.index)
+	f.recs, f.data = f.recs[:0], f.data[:0]
+}
+
+// Restore implements [Store].
+func (s *KeyValueStore[K, V]) Restore(recs []Change, h Header) error {
+	if s.fold == nil {
+		s.fold = &fold{hash: s.hash}
+	}
+	for _, c := range recs {
+		s.fold.add(c)
+	}
+	s.header, s.moved = h, true
+	if s.fold.size() >= s.opt.RestoreBytes {
+		return s.unfold()
+	}
+	return nil
+}
+
+// Restored implements [Store].
+func (s *KeyValueStore[K, V]) Restored() error {
+	if s.fold == nil {
+		return nil
+	}
+	if err := s.unfold(); err != nil {
+		return err
+	}
+	s.fold = nil
+	return nil
+}
+
+// unfold loads what was folded into the base.
+func (s *KeyValueStore[K, V]) unfold() error {
+	defer s.writes.Reset()
+	s.fold.into(&s.writes)
+	if err := s.base.Load(&s.writes, s.header); err != nil {
+		return fmt.Errorf("restore store %s: %w", s.name, err)
+	}
+	s.moved = false
+	s.fold.reset()
+	return nil
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/tidwall/btree"
+
+	"github.com/millrace/millrace/opt"
+	"github.com/millrace/millrace/serde"
+)
+
+// dirtyKey is a key of the open layer and its place in the list of dirty entries.
+type dirtyKey struct {
+	key []byte
+	pos int
+}
+
+func lessKey(a, b dirtyKey) bool { return bytes.Compare(a.key, b.key) < 0 }
+
+// All scans the whole store; see Range.
+func (s *KeyValueStore[K, V]) All(o Order) *Scan[K, V] {
+	return s.Range(opt.None[K](), opt.None[K](), o)
+}
+
+// Range scans the keys from from to to, both included, in order of their encodings
+// (that of numbers below zero comes last); an absent bound leaves that end open.
+// The scan sees the store as it is now: what is changed while it runs, also
+// through the same store, does not show. It must be closed.
+func (s *KeyValueStore[K, V]) Range(from, to opt.V[K], o Order) *Scan[K, V] {
+	sc := &Scan[K, V]{name: s.name, keys: s.keys, values: s.values}
+	lower, upper, err := bounds(s.keys, from, to)
+	if err == nil && s.fold != nil {
+		err = ErrRestoring
+	}
+	if err != nil {
+		sc.err = s.failed(err)
+		return sc
+	}
+	sc.open = s.snapshot(lower, upper, o)
+	sc.m.add(&openCursor[V]{items: sc.open, at: -1})
+	sc.err = s.failed(sc.m.stack(s.layers, s.base, lower, upper, o))
+	return sc
+}
+
+// snapshot copies the dirty entries of [lower, upper).
+func (s *KeyValueStore[K, V]) snapshot(lower, upper []byte, o Order) []openItem[V] {
+	if s.order == nil {
+		s.order = btree.NewBTreeGOptions(lessKey, btree.Options{NoLocks: true})
+		for pos, index := range s.dirty {
+			s.order.Set(dirtyKey{s.young.keys.at(s.young.at(index).key), pos})
+		}
+	}
+	var items []openItem[V]
+	s.order.Ascend(dirtyKey{key: lower}, func(d dirtyKey) bool {
+		if upper != nil && bytes.Compare(d.key, upper) >= 0 {
+			return false
+		}
+		c := &s.young.at(s.dirty[d.pos]).cell
+		items = append(items, openItem[V]{d.key, c.Value, c.Timestamp, c.OK})
+		return true
+	})
+	if o == Backward {
+		slices.Reverse(items)
+	}
+	return items
+}
+
+// bounds encodes the ends of a scan: [lower, upper), nil is open.
+func bounds[K any](keys serde.Serde[K], from, to opt.V[K]) (lower, upper []byte, err error) {
+	if from.OK {
+		if lower, err = encodeBound(keys, from.Value); err != nil {
+			return nil, nil, err
+		}
+	}
+	if to.OK {
+		if upper, err = encodeBound(keys, to.Value); err != nil {
+			return nil, nil, err
+		}
+		upper = append(upper, 0) // the first key after it
+	}
+	return lower, upper, nil
+}
+
+func encodeBound[K any](keys serde.Serde[K], key K) ([]byte, error) {
+	b, err := keys.Encode(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode bound: %w", err)
+	}
+	if b == nil {
+		return nil, fmt.Errorf("bound: %w", serde.ErrNull)
+	}
+	return b, nil
+}
+
+// A Scan walks over entries of a store in order of the encoded key. It belongs to
+// one goroutine.
+//
+//	sc := store.All(state.Forward)
+//	defer sc.Close()
+//	for sc.Next() {
+//		use(sc.Key(), sc.Value())
+//	}
+//	return sc.Err()
+type Scan[K, V any] struct {
+	name      string
+	keys      serde.Serde[K]
+	values    serde.Serde[V]
+	m         merge
+	open      []openItem[V]
+	err       error
+	key       K
+	value     V
+	timestamp int64
+}
+
+// Next goes to the next entry. False means the end, or an error: see Err.
+func (sc *Scan[K, V]) Next() bool {
+	if sc.err != nil {
+		return false
+	}
+	c, ok := sc.m.next()
+	if !ok {
+		sc.err = sc.failed(sc.m.err)
+		return false
+	}
+	var err error
+	if sc.key, err = sc.keys.Decode(c.key()); err != nil {
+		sc.err = sc.failed(fmt.Errorf("decode key %x: %w", c.key(), err))
+		return false
+	}
+	if open, ok := c.(*openCursor[V]); ok {
+		it := &open.items[open.at]
+		sc.value, sc.timestamp = it.value, it.timestamp
+		return true
+	}
+	body, _ := c.body()
+	if sc.value, sc.timestamp, err = decodeBody(sc.values, body); err != nil {
+		sc.err = sc.failed(fmt.Errorf("key %x: %w", c.key(), err))
+		return false
+	}
+	return true
+}
+
+func (sc *Scan[K, V]) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("scan store %s: %w", sc.name, err)
+}
+
+// Key is the entry's key.
+func (sc *Scan[K, V]) Key() K { return sc.key }
+
+// Value is the entry's value.
+func (sc *Scan[K, V]) Value() V { return sc.value }
+
+// Timestamp is that of the value, ms since the Unix epoch.
+func (sc *Scan[K, V]) Timestamp() int64 { return sc.timestamp }
+
+// Err is what ended the scan early, nil at the plain end.
+func (sc *Scan[K, V]) Err() error { return sc.err }
+
+// Close frees what the scan holds. A second call does nothing.
+func (sc *Scan[K, V]) Close() error { return sc.failed(sc.m.close()) }
+
+// Seq is the scan for a range clause. It closes the scan at its end; Err is to be
+// looked at afterwards.
+func (sc *Scan[K, V]) Seq() iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		defer sc.Close()
+		for sc.Next() && yield(sc.key, sc.value) {
+		}
+	}
+}
+
+// openItem is an entry of the open layer at the moment a scan began.
+type openItem[V any] struct {
+	k         []byte
+	value     V
+	timestamp int64
+	ok        bool
+}
+
+// openCursor walks over copied entries of an open layer, in the scan's order.
+type openCursor[V any] struct {
+	items []openItem[V]
+	at    int
+}
+
+func (c *openCursor[V]) next() (bool, error)  { c.at++; return c.at < len(c.items), nil }
+func (c *openCursor[V]) key() []byte          { return c.items[c.at].k }
+func (c *openCursor[V]) body() ([]byte, bool) { return nil, c.items[c.at].ok }
+func (c *openCursor[V]) close() error         { return nil }

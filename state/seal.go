@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"reflect"
+	"slices"
+
+	"github.com/millrace/millrace/internal/invariant"
+)
+
+// Seal implements [Store].
+func (s *KeyValueStore[K, V]) Seal() (*Layer, error) {
+	if len(s.dirty) == 0 {
+		return nil, nil
+	}
+	l := &Layer{recs: make([]layerRec, 0, len(s.dirty)), data: make([]byte, 0, s.dirtyData())}
+	for _, index := range s.inKeyOrder() {
+		if err := s.encode(l, s.young.at(index)); err != nil {
+			return nil, s.failed(fmt.Errorf("seal: %w", err))
+		}
+	}
+	l.index = makeIndex(l.recs)
+	s.push(l)
+	for _, index := range s.dirty {
+		s.young.at(index).cell.state &^= cellDirty
+	}
+	s.forgetDirty()
+	return l, nil
+}
+
+// dirtyData estimates the data of the layer that the dirty entries make.
+func (s *KeyValueStore[K, V]) dirtyData() int {
+	n := 0
+	for _, index := range s.dirty {
+		e := s.young.at(index)
+		n += int(e.key.len) + stampLen + int(e.vlen)
+		if s.flat {
+			n += 8
+		}
+	}
+	return n
+}
+
+// inKeyOrder gives the dirty entries in order of their keys. Most comparisons are
+// settled by the first eight bytes, which lie side by side.
+func (s *KeyValueStore[K, V]) inKeyOrder() []uint32 {
+	type item struct {
+		head  uint64
+		index uint32
+	}
+	items := make([]item, len(s.dirty))
+	for i, index := range s.dirty {
+		items[i] = item{head(s.young.keys.at(s.young.at(index).key)), index}
+	}
+	slices.SortFunc(items, func(a, b item) int {
+		if a.head != b.head {
+			return cmp.Compare(a.head, b.head)
+		}
+		return bytes.Compare(s.young.keys.at(s.young.at(a.index).key), s.young.keys.at(s.young.at(b.index).key))
+	})
+	sorted := make([]uint32, len(items))
+	for i := range items {
+		sorted[i] = items[i].index
+	}
+	return sorted
+}
+
+// head gives the first eight bytes of key as a number of the same order; a shorter
+// key counts as filled up with zeros.
+func head(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var b [8]byte
+	copy(b[:], key)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// encode appends the entry to the layer.
+func (s *KeyValueStore[K, V]) encode(l *Layer, e *entry[V]) error {
+	r := layerRec{hash: e.hash, off: len(l.data), klen: e.key.len, vlen: tombstone}
+	key := s.young.keys.at(e.key)
+	l.data = append(l.data, key...)
+	if !e.cell.OK {
+		l.data = binary.BigEndian.AppendUint64(l.data, uint64(e.removed))
+	} else {
+		l.data = binary.BigEndian.AppendUint64(l.data, uint64(e.cell.Timestamp))
+		start := len(l.data)
+		data, err := s.values.Append(l.data, e.cell.Value)
+		if err != nil {
+			return fmt.Errorf("encode value of key %x: %w", key, err)
+		}
+		if len(data)-start > math.MaxInt32 {
+			return fmt.Errorf("value of key %x has %d bytes", key, len(data)-start)
+		}
+		l.data, r.vlen = data, int32(len(data)-start)
+		s.weigh(e, uint32(r.vlen))
+	}
+	if invariant.Enabled {
+		if err := s.thaw(key, l.data[r.off+int(r.klen)+stampLen:]); err != nil {
+			return err
+		}
+	}
+	l.recs = append(l.recs, r)
+	return nil
+}
+
+// weigh notes how long the entry's value is, now that it is known.
+func (s *KeyValueStore[K, V]) weigh(e *entry[V], vlen uint32) {
+	if s.flat || e.vlen == vlen {
+		return
+	}
+	s.young.bytes += int64(vlen) - int64(e.vlen)
+	s.dirtyBytes += int64(vlen) - int64(e.vlen)
+	e.vlen = vlen
+}
+
+// Commit implements [Store].
+func (s *KeyValueStore[K, V]) Commit(l *Layer, h Header) error { return s.commit(l, h) }
+
+// Discard implements [Store].
+func (s *KeyValueStore[K, V]) Discard() {
+	for _, index := range s.dirty {
+		s.young.at(index).unload()
+	}
+	s.forgetDirty()
+	for _, l := range s.dropSealed() {
+		for i := range l.recs {
+			for _, g := range []*generation[V]{s.young, s.old} {
+				if e := g.find(l.recs[i].hash, l.key(i)); e != nil {
+					e.unload()
+				}
+			}
+		}
+	}
+}
+
+func (s *KeyValueStore[K, V]) forgetDirty() {
+	s.dirty, s.dirtyBytes = s.dirty[:0], 0
+	if s.order != nil {
+		s.order.Clear()
+	}
+	clear(s.frozen)
+}
+
+// EachDirty calls fn for every key that the open layer has changed, in order of the
+// first change, until it fails. c is valid during the call; fn calls nothing of
+// the store but OldOf.
+func (s *KeyValueStore[K, V]) EachDirty(fn func(key K, c *Cell[V]) error) error {
+	for _, index := range s.dirty {
+		e := s.young.at(index)
+		key, err := s.keys.Decode(s.young.keys.at(e.key))
+		if err != nil {
+			return s.failed(fmt.Errorf("decode key: %w", err))
+		}
+		if err := fn(key, &e.cell); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Dirty is how many keys the open layer has changed.
+func (s *KeyValueStore[K, V]) Dirty() int { return len(s.dirty) }
+
+// OldOf reads what the key of c held when the open layer began: after the last
+// Seal. For a key that is not changed that is c itself. c stays valid.
+func (s *KeyValueStore[K, V]) OldOf(c *Cell[V]) (v V, timestamp int64, ok bool, err error) {
+	if c.state&cellDirty == 0 {
+		return c.Value, c.Timestamp, c.OK, nil
+	}
+	e := s.young.at(c.index)
+	body, ok, err := s.lookup(s.valBuf[:0], e.hash, s.young.keys.at(e.key))
+	if err != nil || !ok {
+		return v, 0, false, s.failed(err)
+	}
+	s.valBuf = body
+	v, timestamp, err = decodeBody(s.values, body)
+	return v, timestamp, err == nil, s.failed(err)
+}
+
+// Flush implements [Store].
+func (s *KeyValueStore[K, V]) Flush() error { return s.flush() }
+
+// Unflushed implements [Store].
+func (s *KeyValueStore[K, V]) Unflushed() int64 { return s.unflushed() }
+
+// Bytes implements [Store].
+func (s *KeyValueStore[K, V]) Bytes() (dirty, cached int64) {
+	return s.dirtyBytes + s.size, s.young.bytes + s.old.bytes - s.dirtyBytes
+}
+
+// Shrink implements [Store].
+func (s *KeyValueStore[K, V]) Shrink(target int64) {
+	if _, cached := s.Bytes(); cached > target {
+		s.old = newGeneration[V]()
+	}
+	if _, cached := s.Bytes(); cached > target {
+		s.turn()
+		s.old = newGeneration[V]()
+	}
+}
+
+// Close implements [Store].
+func (s *KeyValueStore[K, V]) Close() error {
+	s.dropSealed()
+	s.forgetDirty()
+	s.order = nil
+	s.young, s.old = newGeneration[V](), newGeneration[V]()
+	return s.apply()
+}
+
+// freeze remembers how c's value is encoded at this moment.
+func (s *KeyValueStore[K, V]) freeze(c *Cell[V]) {
+	key := string(s.young.keys.at(s.young.at(c.index).key))
+	delete(s.frozen, key)
+	if !c.OK {
+		return
+	}
+	if b, err := s.values.Append(nil, c.Value); err == nil { // Seal will meet the error again
+		s.frozen[key] = b
+	}
+}
+
+// thaw compares what is sealed with what was given. An encoding need not be the
+// same each time (maps): what counts is what it decodes to.
+func (s *KeyValueStore[K, V]) thaw(key, now []byte) error {
+	was, ok := s.frozen[string(key)]
+	if !ok || bytes.Equal(was, now) {
+		return nil
+	}
+	a, errA := s.values.Decode(was)
+	b, errB := s.values.Decode(now)
+	if errA != nil || errB != nil || reflect.DeepEqual(a, b) {
+		return nil
+	}
+	return fmt.Errorf("key %x was %x, is %x: %w", key, was, now, ErrNotFrozen)
+}
+
+// isFlat tells whether a V holds no pointer, so that all its memory is its size.
+func isFlat[V any]() bool { return flat(reflect.TypeFor[V]()) }
+
+func flat(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Array:
+		return flat(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if !flat(t.Field(i).Type) {
+				return false
+			}
+		}
+		return true
+	default:
+		return t.Kind() >= reflect.Bool && t.Kind() <= reflect.Complex128
+	}
+}
+
+func (s *KeyValueStore[K, V]) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }

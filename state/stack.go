@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// A stack is the part of a store that knows bytes only: the base and the layers
+// above it that are sealed. It belongs to the worker, but for view.
+type stack struct {
+	name   string
+	base   Base
+	opt    Options
+	layers []*Layer // oldest first; the first few are committed, the rest not
+	done   int      // how many of layers are committed
+	header Header   // of the last commit
+	moved  bool     // the base has not got header yet
+	size   int64    // bytes of layers
+	ready  int64    // bytes of the committed ones of them
+	writes Writes   // reused
+	// view holds the committed layers, oldest first, for readers of other
+	// goroutines. A layer leaves it only after the base has got it.
+	view atomic.Pointer[[]*Layer]
+}
+
+// maxCommitted bounds how many committed layers wait for the base: each is one
+// more place to look for a key that is not in the cache.
+const maxCommitted = 8
+
+func newStack(name string, base Base, opt Options) stack {
+	return stack{name: name, base: base, opt: opt}
+}
+
+// lookup appends what layers and base hold for key, timestamp and value, to dst.
+func (s *stack) lookup(dst []byte, hash uint64, key []byte) ([]byte, bool, error) {
+	return lookup(dst, s.layers, s.base, hash, key)
+}
+
+func lookup(dst []byte, layers []*Layer, base Base, hash uint64, key []byte) ([]byte, bool, error) {
+	for i := len(layers) - 1; i >= 0; i-- {
+		if at := layers[i].find(hash, key); at >= 0 {
+			body, ok := layers[i].body(at)
+			return append(dst, body...), ok, nil
+		}
+	}
+	return base.AppendGet(dst, key)
+}
+
+func (s *stack) push(l *Layer) {
+	s.layers = append(s.layers, l)
+	s.size += l.bytes()
+}
+
+// commit marks l, the oldest layer that is not committed, and hands the committed
+// ones to the base if they have become many.
+func (s *stack) commit(l *Layer, h Header) error {
+	if l != nil {
+		if s.done >= len(s.layers) || s.layers[s.done] != l {
+			return fmt.Errorf("commit store %s: %w", s.name, ErrOrder)
+		}
+		s.done++
+		s.ready += l.bytes()
+		s.publish()
+	}
+	s.header, s.moved = h, true
+	if s.ready >= s.opt.ApplyBytes || s.done >= maxCommitted {
+		return s.apply()
+	}
+	return nil
+}
+
+func (s *stack) publish() {
+	committed := append([]*Layer(nil), s.layers[:s.done]...)
+	s.view.Store(&committed)
+}
+
+// committed gives the committed layers that the base may not have, oldest first.
+func (s *stack) committed() []*Layer {
+	if p := s.view.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// apply hands the committed layers to the base, each key once.
+func (s *stack) apply() error {
+	if !s.moved {
+		return nil
+	}
+	defer s.writes.Reset()
+	committed := s.layers[:s.done]
+	for i, l := range committed {
+		for at := range l.recs {
+			if shadowed(committed[i+1:], l.recs[at].hash, l.key(at)) {
+				continue
+			}
+			if body, ok := l.body(at); ok {
+				s.writes.Put(l.key(at), body)
+			} else {
+				s.writes.Delete(l.key(at))
+			}
+		}
+	}
+	if err := s.base.Apply(&s.writes, s.header); err != nil {
+		return fmt.Errorf("apply to store %s: %w", s.name, err)
+	}
+	s.moved = false
+	s.layers = append([]*Layer(nil), s.layers[s.done:]...)
+	s.size -= s.ready
+	s.done, s.ready = 0, 0
+	s.publish()
+	return nil
+}
+
+func shadowed(newer []*Layer, hash uint64, key []byte) bool {
+	for _, l := range newer {
+		if l.find(hash, key) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// dropSealed removes the layers that are not committed and gives them back.
+func (s *stack) dropSealed() []*Layer {
+	dropped := s.layers[s.done:]
+	for _, l := range dropped {
+		s.size -= l.bytes()
+	}
+	s.layers = append([]*Layer(nil), s.layers[:s.done]...)
+	return dropped
+}
+
+func (s *stack) flush() error {
+	if err := s.apply(); err != nil {
+		return err
+	}
+	if err := s.base.Flush(); err != nil {
+		return fmt.Errorf("flush store %s: %w", s.name, err)
+	}
+	return nil
+}
+
+func (s *stack) unflushed() int64 { return s.ready + s.base.Unflushed() }
