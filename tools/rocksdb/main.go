@@ -86,15 +86,24 @@ func (f flags) shell(getenv func(string) string) string {
 		cflags = "-O2 -g" // cgo's own default, lost once the variable is set
 	}
 	if f.include != "" {
-		cflags = word("-I"+f.include) + " " + cflags
+		cflags = before(word("-I"+f.include), cflags)
 	}
 	if f.lib != "" {
-		ldflags = word("-L"+f.lib) + " " + word("-Wl,-rpath,"+f.lib) + " " + ldflags
+		ldflags = before(word("-L"+f.lib)+" "+word("-Wl,-rpath,"+f.lib), ldflags)
 	}
 	return "export CGO_ENABLED='1'\n" +
-		"export CGO_CFLAGS=" + quote(strings.TrimSpace(cflags)) + "\n" +
-		"export CGO_LDFLAGS=" + quote(strings.TrimSpace(ldflags)) + "\n" +
+		"export CGO_CFLAGS=" + quote(cflags) + "\n" +
+		"export CGO_LDFLAGS=" + quote(ldflags) + "\n" +
 		"export TAGS='rocksdb,grocksdb_clean_link'\n"
+}
+
+// before puts ours in front of flags, if it is not there already from an
+// earlier run: other flags would mean another build.
+func before(ours, flags string) string {
+	if strings.HasPrefix(flags, ours) {
+		return flags
+	}
+	return strings.TrimSpace(ours + " " + flags)
 }
 
 // word makes one field of a list as package cmd/internal/quoted splits it.

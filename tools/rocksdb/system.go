@@ -52,7 +52,11 @@ func findSystem(prefix, version string) (flags, bool) {
 func holds(dir, version string) bool {
 	for _, name := range []string{"librocksdb.so", "librocksdb.dylib"} {
 		real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
-		if err == nil && strings.Contains(filepath.Base(real)+".", "."+version+".") {
+		if err != nil {
+			continue
+		}
+		rest := strings.TrimPrefix(strings.TrimPrefix(filepath.Base(real), "librocksdb."), "so.")
+		if strings.HasPrefix(rest+".", version+".") {
 			return true
 		}
 	}
