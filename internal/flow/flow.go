@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package flow is what the DSL packages share: typed edges between untyped
+// nodes. A node's entry is a func(Record[K, V]) error; the nodes of a task call
+// each other directly, without boxing, channels or look-ups.
+package flow
+
+import (
+	"fmt"
+
+	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/opt"
+	"github.com/millrace/millrace/processor"
+	"github.com/millrace/millrace/serde"
+)
+
+// Next is the entry of a node: it takes a record and returns when the record,
+// with all that follows from it in this task, is processed.
+type Next[K, V any] = func(processor.Record[K, V]) error
+
+// A Change is an update of a table's row. Old is what the row held before, New
+// what it holds now; none is a row that is not there. Where a table sends its
+// changes on once a commit, Old is left out.
+type Change[V any] struct {
+	Old, New opt.V[V]
+}
+
+// A Stream is the end of a typed chain under construction: the node that
+// produces Record[K, V] and the encodings known for them.
+type Stream[K, V any] struct {
+	T       *processor.Topology
+	Node    *plan.Node
+	Keys    serde.Serde[K] // zero: to be found by type when needed
+	Values  serde.Serde[V] // zero: to be found by type when needed
+	Rekeyed bool           // the key may no longer be the one its partition was chosen by
+}
+
+// Fan joins the entries of a node's children into one. Records reach the
+// children in the order in which the children were defined.
+func Fan[K, V any](outs []any) Next[K, V] {
+	switch len(outs) {
+	case 0:
+		return func(processor.Record[K, V]) error { return nil }
+	case 1:
+		return outs[0].(Next[K, V])
+	}
+	next := make([]Next[K, V], len(outs))
+	for i, o := range outs {
+		next[i] = o.(Next[K, V])
+	}
+	return func(r processor.Record[K, V]) error {
+		for _, f := range next {
+			if err := f(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// Then adds an operator behind s. build is called once a task with the way on
+// and returns the operator's entry. The encodings of the result are unknown.
+func Then[K, V, K2, V2 any](s Stream[K, V], op, name string, build func(env plan.Env, n *plan.Node, next Next[K2, V2]) Next[K, V], stores ...*plan.Store) Stream[K2, V2] {
+	n := &plan.Node{
+		Kind: plan.Operator, Op: op, Name: name, Site: plan.Site(), Stores: stores,
+	}
+	n.Make = func(env plan.Env, outs []any) (any, error) {
+		return build(env, n, Fan[K2, V2](outs)), nil
+	}
+	return Stream[K2, V2]{T: s.T, Node: s.T.Graph().Add(n, s.Node), Rekeyed: s.Rekeyed}
+}
+
+// KeySerde is the encoding of s's keys, found by type if none was given. A type
+// without one becomes an error of the topology.
+func (s Stream[K, V]) KeySerde(what string) serde.Serde[K] {
+	return find(s.T, s.Keys, serde.ForKey[K], what+": key")
+}
+
+// ValueSerde is the encoding of s's values, as KeySerde.
+func (s Stream[K, V]) ValueSerde(what string) serde.Serde[V] {
+	return Values(s.T, s.Values, what)
+}
+
+// Values gives known if it is one, else the encoding found by type.
+func Values[V any](t *processor.Topology, known serde.Serde[V], what string) serde.Serde[V] {
+	return find(t, known, serde.For[V], what+": value")
+}
+
+func find[T any](t *processor.Topology, known serde.Serde[T], byType func() (serde.Serde[T], error), what string) serde.Serde[T] {
+	if known.Valid() {
+		return known
+	}
+	s, err := byType()
+	if err != nil {
+		t.Graph().Fail(plan.Site(), "%s: %w", what, err)
+	}
+	return s
+}
+
+// NullValue tells a value of s that is the null of its type; nil if the type has none.
+func (s Stream[K, V]) NullValue() func(V) bool {
+	if s.Values.Valid() {
+		return s.Values.IsNull
+	}
+	byType, _ := serde.For[V]() // a type without an encoding has no null
+	return byType.IsNull
+}
+
+// Same carries s's encodings over to the result of an operator that keeps both types.
+func (s Stream[K, V]) Same(from Stream[K, V]) Stream[K, V] {
+	s.Keys, s.Values = from.Keys, from.Values
+	return s
+}
+
+// Encode writes v into buf's memory and returns the bytes, nil for a null, and
+// the buffer to use next time.
+func Encode[T any](s *serde.Serde[T], buf []byte, v T, what string) (bytes, next []byte, err error) {
+	if s.IsNull != nil && s.IsNull(v) {
+		return nil, buf, nil
+	}
+	b, err := s.Append(buf[:0], v)
+	if err != nil {
+		return nil, buf, fmt.Errorf("encode the %s: %w", what, err)
+	}
+	if b == nil {
+		b = []byte{} // present, though of no bytes
+	}
+	return b, b, nil
+}

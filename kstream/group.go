@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kstream
+
+import (
+	"github.com/millrace/millrace/agg"
+	"github.com/millrace/millrace/internal/flow"
+	"github.com/millrace/millrace/ktable"
+	"github.com/millrace/millrace/opt"
+)
+
+// A Grouped is a stream whose records of equal keys meet in one task: what
+// aggregations start from. Several aggregations may follow one grouping.
+type Grouped[K, V any] struct {
+	stream flow.Stream[K, V]
+}
+
+// A GroupOption is an option of [KStream.GroupByKey].
+type GroupOption interface{ applyGroup(*groupOptions) }
+
+type groupOptions struct{ name string }
+
+type groupName string
+
+func (n groupName) applyGroup(o *groupOptions) { o.name = string(n) }
+
+// Named names the repartition topic of a grouping: <application id>-<name>-repartition.
+// [KStream.GroupByKey] needs it where the key was changed before.
+func Named(name string) GroupOption { return groupName(name) }
+
+// GroupBy groups the records by another key, which f computes. They go through
+// the repartition topic <application id>-<name>-repartition, so that equal keys
+// meet. Records whose new key is null are dropped and counted. A key whose
+// encoding is not found by its type is given with SelectKey(f).Keys(encoding).
+// GroupByKey(Named(name)).
+func (s *KStream[K, V]) GroupBy[K2 any](name string, f func(K, V) K2) *Grouped[K2, V] {
+	return &Grouped[K2, V]{flow.Repartition(s.SelectKey(f).end, name)}
+}
+
+// GroupByKey groups the records by the key that they have. Where the key was
+// changed since the records were last read from a topic, they go through a
+// repartition topic, which [Named] must then name.
+func (s *KStream[K, V]) GroupByKey(options ...GroupOption) *Grouped[K, V] {
+	var o groupOptions
+	for _, opt := range options {
+		opt.applyGroup(&o)
+	}
+	if !s.end.Rekeyed {
+		return &Grouped[K, V]{s.end}
+	}
+	return &Grouped[K, V]{flow.Repartition(s.end, o.name)}
+}
+
+// Count counts the records of each key in the store of that name. Records with
+// a null key or value are dropped and not counted.
+func (g *Grouped[K, V]) Count(name string, options ...ktable.Option) *ktable.KTable[K, int64] {
+	return ktable.Aggregate(g.stream, "count", name, func(old opt.V[int64], _ V) opt.V[int64] {
+		return opt.Some(old.Value + 1)
+	}, options...)
+}
+
+// Reduce combines the values of each key: the first is the result as it is, then
+// f gets the result so far and the next value, in the order of the partition.
+func (g *Grouped[K, V]) Reduce(name string, f func(V, V) V, options ...ktable.Option) *ktable.KTable[K, V] {
+	return ktable.Reduce(g.stream, name, f, options...)
+}
+
+// Aggregate folds the values of each key with an aggregator of package agg, from
+// what its Init gives.
+func (g *Grouped[K, V]) Aggregate[A any](name string, a agg.Any[V, A], options ...ktable.Option) *ktable.KTable[K, A] {
+	return ktable.Aggregate(g.stream, "aggregate", name, func(old opt.V[A], v V) opt.V[A] {
+		if !old.OK {
+			old.Value = a.Init()
+		}
+		return opt.Some(a.Add(old.Value, v))
+	}, options...)
+}
+
+// Fold is the aggregation that may also remove a row: none in is the first value
+// of a key, none out deletes the row, and the next value starts afresh.
+func (g *Grouped[K, V]) Fold[A any](name string, f func(opt.V[A], V) opt.V[A], options ...ktable.Option) *ktable.KTable[K, A] {
+	return ktable.Aggregate(g.stream, "aggregate", name, f, options...)
+}

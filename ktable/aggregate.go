@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ktable
+
+import (
+	"fmt"
+
+	"github.com/millrace/millrace/internal/flow"
+	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/opt"
+	"github.com/millrace/millrace/processor"
+	"github.com/millrace/millrace/serde"
+	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/window"
+)
+
+// A Step gives the next result of a key from the one so far, none if there is
+// none, and a value. None out deletes the row.
+type Step[V, A any] = func(opt.V[A], V) opt.V[A]
+
+// Aggregate adds an aggregation of a grouped stream with a store of that name.
+// It is what the methods of kstream.Grouped stand on. A result's timestamp is
+// the highest of the values that went into it.
+func Aggregate[K, V, A any](in flow.Stream[K, V], op, name string, step Step[V, A], options ...Option) *KTable[K, A] {
+	return aggregate(in, op, name, serde.Serde[A]{}, step, gather(options))
+}
+
+// Reduce is the aggregation whose first value of a key is the result as it is.
+func Reduce[K, V any](in flow.Stream[K, V], name string, f func(V, V) V, options ...Option) *KTable[K, V] {
+	step := func(old opt.V[V], v V) opt.V[V] {
+		if !old.OK {
+			return opt.Some(v)
+		}
+		return opt.Some(f(old.Value, v))
+	}
+	return aggregate(in, "reduce", name, in.Values, step, gather(options))
+}
+
+func aggregate[K, V, A any](in flow.Stream[K, V], op, name string, known serde.Serde[A], step Step[V, A], o tableOptions) *KTable[K, A] {
+	g := in.T.Graph()
+	what := fmt.Sprintf("store %q", name)
+	if o.values != nil {
+		given, ok := o.values.(serde.Serde[A])
+		if !ok {
+			g.Fail(plan.Site(), "%s: Values was given %T, the table's values are of another type", what, o.values)
+		}
+		known = given
+	}
+	keys, values := in.KeySerde(what), flow.Values(in.T, known, what)
+	def := g.AddStore(&plan.Store{
+		Name: name, Site: plan.Site(),
+		Open: func(base state.Base, opt state.Options) state.Store {
+			return state.OpenKeyValue(name, keys, values, base, opt)
+		},
+	})
+	a := aggregation[K, V, A]{step: step, nullKey: keys.IsNull, nullValue: in.NullValue()}
+	out := flow.Then(in, op, name, func(env plan.Env, n *plan.Node, next flow.Next[K, flow.Change[A]]) flow.Next[K, V] {
+		store := env.Store(name).(*state.KeyValueStore[K, A])
+		if o.emit == window.OnCommit {
+			results := next
+			env.AtCommit(n, func() error { return emitDirty(store, results) })
+			next = func(processor.Record[K, flow.Change[A]]) error { return nil }
+		}
+		return a.entry(env, n, store, next)
+	}, def)
+	out.Keys = keys
+	return &KTable[K, A]{changes: out, values: values}
+}
+
+// An aggregation is what the tasks of one aggregation share.
+type aggregation[K, V, A any] struct {
+	step      Step[V, A]
+	nullKey   func(K) bool // nil where K has no null
+	nullValue func(V) bool // nil where V has no null
+}
+
+// entry is the aggregation in one task.
+func (a aggregation[K, V, A]) entry(env plan.Env, n *plan.Node, store *state.KeyValueStore[K, A], next flow.Next[K, flow.Change[A]]) flow.Next[K, V] {
+	return func(r processor.Record[K, V]) error {
+		if a.nullKey != nil && a.nullKey(r.Key) {
+			env.Drop(n, "null key")
+			return nil
+		}
+		if a.nullValue != nil && a.nullValue(r.Value) {
+			env.Drop(n, "null value")
+			return nil
+		}
+		c, err := store.Cell(r.Key)
+		if err != nil {
+			return err
+		}
+		old, ts := opt.V[A]{Value: c.Value, OK: c.OK}, r.Timestamp
+		if old.OK {
+			ts = max(ts, c.Timestamp)
+		}
+		now := a.step(old, r.Value)
+		if now.OK {
+			store.Set(c, now.Value, ts)
+		} else {
+			store.Unset(c, ts)
+		}
+		return next(processor.Record[K, flow.Change[A]]{
+			Key: r.Key, Value: flow.Change[A]{Old: old, New: now}, Timestamp: ts, Headers: r.Headers,
+		})
+	}
+}
+
+// emitDirty sends on the latest result of each key that the open layer has
+// changed. What went before is not read: nobody here asks for it.
+func emitDirty[K, A any](store *state.KeyValueStore[K, A], next flow.Next[K, flow.Change[A]]) error {
+	return store.EachDirty(func(key K, c *state.Cell[A]) error {
+		return next(processor.Record[K, flow.Change[A]]{
+			Key: key, Value: flow.Change[A]{New: opt.V[A]{Value: c.Value, OK: c.OK}}, Timestamp: c.Timestamp,
+		})
+	})
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package processor
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/state"
+)
+
+// Config is what a run of a topology needs to know. The zero value of a field
+// means the default in its comment.
+type Config struct {
+	// Brokers are the addresses, host:port, of some brokers of the cluster. Required.
+	Brokers []string
+	// Stores is where state lies: rocksdb.At(dir), pebble.At(dir), or
+	// state.Memory(), the default, which is restored from the changelogs at every
+	// start. A folder belongs to one process at a time.
+	Stores state.Backend
+	// CommitInterval is the time between commits: how much is processed again after
+	// a crash, and how long folded results wait. 30 s, as in Kafka Streams.
+	CommitInterval time.Duration
+	// Workers is the number of goroutines that run tasks, a task at a time each.
+	// GOMAXPROCS.
+	Workers int
+	// OpenBytes is how much changed state, in bytes over all stores, brings a commit
+	// on early. 64 MiB.
+	OpenBytes int64
+	// ReplicationFactor of the internal topics. The broker's default.
+	ReplicationFactor int16
+	// TLS, if not nil, encrypts all connections. Plain text.
+	TLS *tls.Config
+	// SASL is how the client authenticates. Not at all.
+	SASL SASL
+	// Dial replaces the way to a broker's address: for a broker in this process.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// ClientID names the client to the brokers. The application id.
+	ClientID string
+	// SessionTimeout is how long the group waits for an instance that has gone
+	// silent before its tasks move. 45 s, as in Kafka.
+	SessionTimeout time.Duration
+	// StayOnClose leaves the instance a member of its group when it is closed, so
+	// that one that comes back within the session time-out finds its tasks. It
+	// needs Stores with a folder, where the instance's id is kept.
+	StayOnClose bool
+	// Client are further options of the franz-go client, which win over those that
+	// follow from this Config.
+	Client []kgo.Opt
+	// Logger gets what an operator of the application should know. slog.Default().
+	Logger *slog.Logger
+}
+
+// SASL is how a client authenticates. The zero value is not at all.
+type SASL struct {
+	Mechanism string // "", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512" or "OAUTHBEARER"
+	User      string
+	Password  string
+	// Token gives the token for OAUTHBEARER, each time a connection needs one.
+	Token func(ctx context.Context) (string, error)
+}
