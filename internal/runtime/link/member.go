@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/internal/plan"
+)
+
+// member is a [Member] by the classic group protocol with the cooperative-sticky
+// assignor.
+type member struct {
+	link   *Kafka
+	cfg    MemberConfig
+	client *kgo.Client
+	cancel context.CancelFunc
+	once   sync.Once
+
+	mu    sync.Mutex
+	owned map[Partition]bool
+}
+
+// Join implements [Cluster].
+func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
+	if cfg.SessionTimeout == 0 {
+		cfg.SessionTimeout = 45 * time.Second
+	}
+	if cfg.RebalanceTimeout == 0 {
+		cfg.RebalanceTimeout = time.Minute
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &member{link: k, cfg: cfg, cancel: cancel, owned: map[Partition]bool{}}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		cancel()
+		return nil, ErrClosed
+	}
+	var err error
+	if m.client, err = k.client(ctx, m.options()...); err != nil {
+		cancel()
+		return nil, fmt.Errorf("join the group: %w", err)
+	}
+	k.members = append(k.members, m)
+	return m, nil
+}
+
+func (m *member) options() []kgo.Opt {
+	reset := kgo.NewOffset().AtStart()
+	if m.cfg.Latest {
+		reset = kgo.NewOffset().AtEnd()
+	}
+	opts := []kgo.Opt{
+		kgo.ConsumerGroup(m.link.cfg.Group),
+		kgo.ConsumeTopics(m.cfg.Topics...),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.DisableAutoCommit(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(reset),
+		kgo.SessionTimeout(m.cfg.SessionTimeout),
+		kgo.RebalanceTimeout(m.cfg.RebalanceTimeout),
+		kgo.HeartbeatInterval(min(3*time.Second, m.cfg.SessionTimeout/3)),
+		kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.FetchMaxBytes(16 << 20),
+		kgo.FetchMaxPartitionBytes(1 << 20),
+		kgo.MetadataMaxAge(time.Minute),
+		kgo.BlockRebalanceOnPoll(), // what Poll gave is handed on before partitions change hands
+		kgo.OnPartitionsAssigned(m.assigned),
+		kgo.OnPartitionsRevoked(m.revoked),
+		kgo.OnPartitionsLost(m.lost),
+	}
+	if m.cfg.Instance != "" {
+		opts = append(opts, kgo.InstanceID(m.cfg.Instance))
+	}
+	return opts
+}
+
+// assigned runs before the client fetches the first record of new partitions.
+func (m *member) assigned(_ context.Context, cl *kgo.Client, by map[string][]int32) {
+	cl.PauseFetchPartitions(by)
+	parts := partitions(by)
+	m.own(parts, true)
+	m.cfg.Assigned(parts)
+}
+
+func (m *member) revoked(_ context.Context, _ *kgo.Client, by map[string][]int32) {
+	if len(by) == 0 {
+		return
+	}
+	parts := partitions(by)
+	m.cfg.Revoked(parts)
+	m.own(parts, false)
+}
+
+func (m *member) lost(_ context.Context, _ *kgo.Client, by map[string][]int32) {
+	parts := partitions(by)
+	m.own(parts, false)
+	if len(parts) > 0 {
+		m.cfg.Lost(parts)
+	}
+}
+
+func (m *member) own(parts []Partition, owned bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range parts {
+		if owned {
+			m.owned[p] = true
+		} else {
+			delete(m.owned, p)
+		}
+	}
+}
+
+// Poll implements [Member].
+func (m *member) Poll(ctx context.Context) ([]Batch, error) {
+	m.client.AllowRebalance()
+	fetches := m.client.PollFetches(ctx)
+	if fetches.IsClientClosed() {
+		return nil, ErrClosed
+	}
+	var batches []Batch
+	var errs []error
+	for _, f := range fetches {
+		for i := range f.Topics {
+			t := &f.Topics[i]
+			for j := range t.Partitions {
+				p := &t.Partitions[j]
+				if p.Err != nil {
+					errs = append(errs, fetchError(ctx, Partition{t.Topic, p.Partition}, p.Err))
+				}
+				if len(p.Records) > 0 {
+					batches = append(batches, batch(t.Topic, p))
+				}
+			}
+		}
+	}
+	return batches, errors.Join(errs...)
+}
+
+// fetchError tells what ends a partition from what the client gets over by itself.
+func fetchError(ctx context.Context, p Partition, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, kerr.FencedInstanceID) {
+		return ErrFenced
+	}
+	if _, ok := errors.AsType[*kgo.ErrGroupSession](err); ok || kerr.IsRetriable(err) {
+		return nil // it joins again, and tells of what is lost
+	}
+	if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
+		return nil
+	}
+	return fmt.Errorf("fetch %s: %w", p, err)
+}
+
+func batch(topic string, p *kgo.FetchPartition) Batch {
+	b := Batch{Partition: Partition{topic, p.Partition}, HighWatermark: p.HighWatermark}
+	b.Records = make([]plan.Raw, len(p.Records))
+	for i, r := range p.Records {
+		b.Records[i] = raw(r)
+		b.Bytes += int64(len(r.Key) + len(r.Value))
+		for _, h := range r.Headers {
+			b.Bytes += int64(len(h.Key) + len(h.Value))
+		}
+	}
+	return b
+}
+
+// Pause implements [Member].
+func (m *member) Pause(parts ...Partition) { m.client.PauseFetchPartitions(numbers(parts)) }
+
+// Resume implements [Member].
+func (m *member) Resume(parts ...Partition) { m.client.ResumeFetchPartitions(numbers(parts)) }
+
+// Commit implements [Member]. The client itself holds a commit back while the
+// group joins; what is refused all the same (the commit was on its way when the
+// generation ended) is tried again.
+func (m *member) Commit(ctx context.Context, offsets map[Partition]Position) error {
+	for try := 1; ; try++ {
+		left := m.filter(offsets)
+		if len(left) == 0 {
+			return nil
+		}
+		again, err := m.commit(ctx, left)
+		if err != nil || !again {
+			return err
+		}
+		if err := wait(ctx, try); err != nil {
+			return fmt.Errorf("commit offsets: %w", err)
+		}
+	}
+}
+
+// filter keeps what this member still owns.
+func (m *member) filter(offsets map[Partition]Position) map[string]map[int32]kgo.EpochOffset {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	left := map[string]map[int32]kgo.EpochOffset{}
+	for p, pos := range offsets {
+		if !m.owned[p] {
+			continue
+		}
+		if left[p.Topic] == nil {
+			left[p.Topic] = map[int32]kgo.EpochOffset{}
+		}
+		left[p.Topic][p.Num] = kgo.EpochOffset{Epoch: pos.Epoch, Offset: pos.Offset}
+	}
+	return left
+}
+
+func (m *member) commit(ctx context.Context, offsets map[string]map[int32]kgo.EpochOffset) (again bool, err error) {
+	m.client.CommitOffsetsSync(ctx, offsets, func(
+		_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, cerr error,
+	) {
+		if cerr != nil {
+			err = fmt.Errorf("commit offsets: %w", cerr)
+			return
+		}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				switch perr := kerr.ErrorForCode(p.ErrorCode); {
+				case perr == nil:
+				case errors.Is(perr, kerr.FencedInstanceID):
+					err = fmt.Errorf("commit offsets: %w", ErrFenced)
+				case passing(perr):
+					again = true
+				default:
+					err = fmt.Errorf("commit the offset of %s-%d: %w", t.Topic, p.Partition, perr)
+				}
+			}
+		}
+	})
+	return again, err
+}
+
+// passing are the errors of a commit that end with the rebalance or the move of
+// the coordinator that they come from.
+func passing(err error) bool {
+	return kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) ||
+		errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID)
+}
+
+// Leave implements [Member].
+func (m *member) Leave(ctx context.Context, stay bool) error {
+	m.client.AllowRebalance()
+	id, _ := m.client.GroupMetadata()
+	err := m.client.LeaveGroupContext(ctx) // sends nothing for a static member
+	if err == nil && m.cfg.Instance != "" && !stay && id != "" {
+		err = m.leaveStatic(ctx, id)
+	}
+	if err != nil {
+		err = fmt.Errorf("leave the group: %w", err)
+	}
+	m.close()
+	return err
+}
+
+func (m *member) leaveStatic(ctx context.Context, id string) error {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.MemberID = m.link.cfg.Group, id
+	who := kmsg.NewLeaveGroupRequestMember()
+	who.MemberID, who.InstanceID = id, &m.cfg.Instance
+	who.Reason = kmsg.StringPtr("closed")
+	req.Members = append(req.Members, who)
+	resp, err := req.RequestWith(ctx, m.link.main)
+	if err != nil {
+		return err
+	}
+	errs := []error{kerr.ErrorForCode(resp.ErrorCode)}
+	for _, gone := range resp.Members {
+		errs = append(errs, kerr.ErrorForCode(gone.ErrorCode))
+	}
+	err = errors.Join(errs...)
+	if errors.Is(err, kerr.UnknownMemberID) {
+		return nil // it is gone already
+	}
+	return err
+}
+
+// close ends the client without waiting for a broker.
+func (m *member) close() {
+	m.once.Do(func() {
+		m.cancel()
+		m.client.CloseAllowingRebalance()
+	})
+}
+
+func partitions(by map[string][]int32) []Partition {
+	var parts []Partition
+	for topic, nums := range by {
+		for _, n := range nums {
+			parts = append(parts, Partition{topic, n})
+		}
+	}
+	return parts
+}
+
+func numbers(parts []Partition) map[string][]int32 {
+	by := make(map[string][]int32)
+	for _, p := range parts {
+		by[p.Topic] = append(by[p.Topic], p.Num)
+	}
+	return by
+}
