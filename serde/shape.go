@@ -87,7 +87,7 @@ func (w *walker) walk(t reflect.Type, path string, addressable bool) error {
 	case reflect.Struct:
 		return w.nested(place{t, addressable}, func() error { return w.structure(t, path, addressable) })
 	}
-	return fmt.Errorf("%s is a %v", path, t.Kind())
+	return fmt.Errorf("%s is of kind %v", path, t.Kind())
 }
 
 // notInKey is an error if the walk is for a key.
