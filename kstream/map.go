@@ -27,6 +27,16 @@ func (s *KStream[K, V]) MapValues[V2 any](f func(V) V2) *KStream[K, V2] {
 	return out
 }
 
+// MapValuesWithKey is MapValues for a function that looks at the key as well. It
+// must not change what the key refers to.
+func (s *KStream[K, V]) MapValuesWithKey[V2 any](f func(K, V) V2) *KStream[K, V2] {
+	out := of(then(s, "map-values", func(r processor.Record[K, V], next flow.Next[K, V2]) error {
+		return next(processor.Record[K, V2]{Key: r.Key, Value: f(r.Key, r.Value), Timestamp: r.Timestamp, Headers: r.Headers})
+	}))
+	out.end.Keys = s.end.Keys
+	return out
+}
+
 // SelectKey gives each record another key; the value stays. The key's partition
 // no longer holds, so a grouping that follows needs a name.
 func (s *KStream[K, V]) SelectKey[K2 any](f func(K, V) K2) *KStream[K2, V] {

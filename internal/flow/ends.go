@@ -88,7 +88,7 @@ func Repartition[K, V any](s Stream[K, V], name string) Stream[K, V] {
 		}
 		return func(r processor.Record[K, V]) error {
 			if keys.IsNull(r.Key) {
-				env.Drop(n, "null key")
+				env.Drop(n, "null key before a repartition topic")
 				return nil
 			}
 			return next(r)

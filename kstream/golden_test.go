@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kstream_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/processor"
+	"github.com/millrace/millrace/processor/testdriver"
+	"github.com/millrace/millrace/serde"
+)
+
+// A vector is what Kafka Streams 4.3.1 answered to a script, as
+// TopologyTestDriver recorded it: every update is sent on, in one partition.
+type vector struct {
+	TopologyID string `json:"topology_id"`
+	Topics     map[string]struct {
+		Dir, Key, Value string
+		PipedAs         string `json:"piped_as"`
+	}
+	Steps []struct {
+		Pipe *struct {
+			Topic   string
+			Key     *string
+			Value   any
+			TS      int64
+			Headers [][2]string
+		}
+	}
+	Outputs []vectorOutput
+	Stores  map[string][]vectorRow
+	Error   any
+	Dropped int64 `json:"dropped_records_total"`
+}
+
+type vectorOutput struct {
+	Topic     string
+	Key       any
+	Value     any
+	TS        int64
+	AfterStep int `json:"after_step"`
+	Headers   [][2]string
+}
+
+type vectorRow struct {
+	Key   any
+	Value any
+	TS    int64
+}
+
+// TestGoldenStreams holds the DSL against vectors recorded from Kafka Streams.
+// GOLDEN_DIR names a folder with a folder "streams" of further ones.
+func TestGoldenStreams(t *testing.T) {
+	dir := filepath.Join("testdata", "golden")
+	if d := os.Getenv("GOLDEN_DIR"); d != "" {
+		dir = filepath.Join(d, "streams")
+	}
+	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no vectors in %s: %v", dir, err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".json"), func(t *testing.T) {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var v vector
+			if err := json.Unmarshal(b, &v); err != nil {
+				t.Fatal(err)
+			}
+			build := goldenTopologies[v.TopologyID]
+			if build == nil {
+				t.Skipf("topology %q needs operators that do not exist yet", v.TopologyID)
+			}
+			v.run(t, build())
+		})
+	}
+}
+
+func (v *vector) run(t *testing.T, top goldenTopology) {
+	d := testdriver.New(t, top.t)
+	got := []vectorOutput{}
+	for i, step := range v.Steps {
+		if step.Pipe == nil {
+			t.Fatalf("step %d is of an unknown kind", i)
+		}
+		p := step.Pipe
+		r := processor.Record[[]byte, []byte]{Value: v.bytes(t, p.Topic, p.Value), Timestamp: p.TS}
+		if p.Key != nil {
+			r.Key = []byte(*p.Key)
+		}
+		for _, h := range p.Headers {
+			r.Headers = append(r.Headers, processor.Header{Key: h[0], Value: []byte(h[1])})
+		}
+		if err := d.PipeBytes(p.Topic, r); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		for name := range v.Topics {
+			for r, ok := d.ReadBytes(name); v.Topics[name].Dir == "output" && ok; r, ok = d.ReadBytes(name) {
+				out := vectorOutput{Topic: name, Value: v.value(t, name, r.Value), TS: r.Timestamp, AfterStep: i}
+				if r.Key != nil {
+					out.Key = string(r.Key)
+				}
+				for _, h := range r.Headers {
+					out.Headers = append(out.Headers, [2]string{h.Key, string(h.Value)})
+				}
+				got = append(got, out)
+			}
+		}
+	}
+	// Order counts within a topic, not between topics.
+	if diff := cmp.Diff(byTopic(v.Outputs), byTopic(got)); diff != "" {
+		t.Errorf("outputs differ (-Kafka Streams +ours):\n%s", diff)
+	}
+	drops := d.Dropped()
+	delete(drops, "null key before a repartition topic") // Kafka Streams drops these, too, but does not count them
+	var dropped int64
+	for _, n := range drops {
+		dropped += n
+	}
+	if v.Dropped != dropped {
+		t.Errorf("%d records were dropped, Kafka Streams drops %d: %v", dropped, v.Dropped, drops)
+	}
+	for name, want := range v.Stores {
+		if diff := cmp.Diff(want, top.stores[name](d)); diff != "" {
+			t.Errorf("store %q differs (-Kafka Streams +ours):\n%s", name, diff)
+		}
+	}
+}
+
+func byTopic(outs []vectorOutput) map[string][]vectorOutput {
+	m := map[string][]vectorOutput{}
+	for _, o := range outs {
+		m[o.Topic] = append(m[o.Topic], o)
+	}
+	return m
+}
+
+// bytes encodes a value of a script as its topic has it.
+func (v *vector) bytes(t *testing.T, topic string, value any) []byte {
+	t.Helper()
+	switch value := value.(type) {
+	case nil:
+		return nil
+	case string:
+		return []byte(value)
+	case float64:
+		b, err := serde.Int64.Append(nil, int64(value))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	t.Fatalf("topic %q: value %v is of an unknown type", topic, value)
+	return nil
+}
+
+// value decodes what came out of a topic as JSON would have it.
+func (v *vector) value(t *testing.T, topic string, b []byte) any {
+	t.Helper()
+	if b == nil {
+		return nil
+	}
+	if v.Topics[topic].Value == "string" {
+		return string(b)
+	}
+	n, err := serde.Int64.Decode(b)
+	if err != nil {
+		t.Fatalf("topic %q: %v", topic, err)
+	}
+	return float64(n)
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package testdriver runs a topology in a test: records are piped in one at a
+// time, each is processed with all that follows from it before the call returns,
+// and outputs and stores can be looked at. There is no broker, no goroutine and
+// no clock; every topic has one partition.
+//
+//	d := testdriver.New(t, topology)
+//	d.Pipe(Lines, processor.Record[topic.NoKey, string]{Value: "to be"})
+//	r, ok := d.Read(Counts)
+package testdriver
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/internal/runtime"
+	"github.com/millrace/millrace/processor"
+	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/topic"
+)
+
+// TB is what the driver needs of a *testing.T or *testing.B.
+type TB interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
+
+// A Driver runs one topology. It belongs to one goroutine.
+type Driver struct {
+	tb      TB
+	backend state.Backend
+	dbs     []state.DB
+	tasks   []*runtime.Task
+	topics  map[string]*log
+	pending []piece
+}
+
+// A log is a topic as the driver keeps it.
+type log struct {
+	task    *runtime.Task // that reads it, if one does
+	records []plan.Raw
+	read    int // how many Read has given
+}
+
+// A piece is a record on its way to a task.
+type piece struct {
+	topic string
+	raw   plan.Raw
+}
+
+// New builds t's tasks with stores in memory. What is wrong with the topology
+// ends the test. The driver is closed by the test's Cleanup.
+func New(tb TB, t *processor.Topology) *Driver {
+	tb.Helper()
+	d := &Driver{tb: tb, backend: state.Memory(), topics: map[string]*log{}}
+	p, err := t.Graph().Build()
+	if err != nil {
+		tb.Fatalf("the topology is wrong:\n%v", err)
+		return d
+	}
+	tb.Cleanup(d.close)
+	for _, sub := range p.Subs {
+		if err := d.start(sub); err != nil {
+			tb.Fatalf("start the topology: %v", err)
+			return d
+		}
+	}
+	return d
+}
+
+func (d *Driver) start(sub *plan.Sub) error {
+	db, err := d.backend.Open(sub.Name)
+	if err != nil {
+		return err
+	}
+	d.dbs = append(d.dbs, db)
+	var stores []state.Store
+	for _, def := range sub.Stores {
+		base, err := db.Base(def.Name)
+		if err != nil {
+			return err
+		}
+		stores = append(stores, def.Open(base, state.Options{}))
+	}
+	task, err := runtime.NewTask(runtime.TaskConfig{Sub: sub, Stores: stores, Out: outputs{d}})
+	if err != nil {
+		return err
+	}
+	d.tasks = append(d.tasks, task)
+	for _, n := range sub.Sources {
+		d.log(n.Topic).task = task
+	}
+	return nil
+}
+
+func (d *Driver) close() {
+	for _, t := range d.tasks {
+		for _, s := range t.Stores() {
+			d.check("close store", s.Close())
+		}
+	}
+	for _, db := range d.dbs {
+		d.check("close the stores", db.Close())
+	}
+	d.check("close the stores", d.backend.Close())
+}
+
+func (d *Driver) check(doing string, err error) {
+	if err != nil {
+		d.tb.Helper()
+		d.tb.Fatalf("%s: %v", doing, err)
+	}
+}
+
+func (d *Driver) log(topic string) *log {
+	l := d.topics[topic]
+	if l == nil {
+		l = &log{}
+		d.topics[topic] = l
+	}
+	return l
+}
+
+// outputs are the ways out of the driver's tasks.
+type outputs struct{ d *Driver }
+
+func (o outputs) Output(topic string) plan.Output {
+	return func(key, value []byte, timestamp int64, headers []plan.Header) error {
+		o.d.append(topic, plan.Raw{Key: slices.Clone(key), Value: slices.Clone(value), Headers: headers, Timestamp: timestamp})
+		return nil
+	}
+}
+
+func (d *Driver) append(topic string, r plan.Raw) {
+	l := d.log(topic)
+	r.Offset = int64(len(l.records))
+	l.records = append(l.records, r)
+	if l.task != nil {
+		d.pending = append(d.pending, piece{topic, r})
+	}
+}
+
+// run processes what waits, and what comes of it, until nothing does.
+func (d *Driver) run() error {
+	for len(d.pending) > 0 {
+		p := d.pending[0]
+		d.pending = d.pending[1:]
+		if err := d.topics[p.topic].task.Process(p.topic, []plan.Raw{p.raw}); err != nil {
+			d.pending = nil
+			return err
+		}
+	}
+	return nil
+}
+
+// Pipe puts a record into an input topic and processes it with all that follows
+// from it, through repartition topics too. A failure ends the test.
+func (d *Driver) Pipe[K, V any](in topic.Topic[K, V], r processor.Record[K, V]) {
+	d.tb.Helper()
+	if err := d.TryPipe(in, r); err != nil {
+		d.tb.Fatalf("pipe a record into %q: %v", in.Name(), err)
+	}
+}
+
+// TryPipe is Pipe for a test of failures: it returns them. After one the
+// topology has failed and is of no more use.
+func (d *Driver) TryPipe[K, V any](in topic.Topic[K, V], r processor.Record[K, V]) error {
+	keys, values := in.KeySerde(), in.ValueSerde()
+	key, err := keys.Encode(r.Key)
+	if err != nil {
+		return fmt.Errorf("encode the key: %w", err)
+	}
+	value, err := values.Encode(r.Value)
+	if err != nil {
+		return fmt.Errorf("encode the value: %w", err)
+	}
+	return d.PipeBytes(in.Name(), processor.Record[[]byte, []byte]{Key: key, Value: value, Timestamp: r.Timestamp, Headers: r.Headers})
+}
+
+// PipeBytes pipes a record as the bytes of its key and value; nil is a null.
+func (d *Driver) PipeBytes(in string, r processor.Record[[]byte, []byte]) error {
+	if d.log(in).task == nil {
+		return fmt.Errorf("no source of the topology reads topic %q", in)
+	}
+	d.append(in, plan.Raw{Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp})
+	return d.run()
+}
+
+// Commit does what a commit of a running application does: results that wait
+// for it are sent on and processed.
+func (d *Driver) Commit() {
+	d.tb.Helper()
+	for _, t := range d.tasks {
+		sealed, err := t.Seal()
+		d.check("commit", err)
+		d.check("commit", t.Commit(sealed, func(state.Store) state.Header { return state.Header{} }))
+		d.check("commit", d.run())
+	}
+}
+
+// ReadBytes gives the next record of a topic as bytes, false if there is none.
+// Each record of a topic is given once, by whichever Read.
+func (d *Driver) ReadBytes(out string) (processor.Record[[]byte, []byte], bool) {
+	l := d.log(out)
+	if l.read == len(l.records) {
+		return processor.Record[[]byte, []byte]{}, false
+	}
+	r := l.records[l.read]
+	l.read++
+	return processor.Record[[]byte, []byte]{Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers}, true
+}
+
+// Read gives the next record of a topic, false if there is none. A null that K
+// or V cannot carry ends the test: read tombstones with a topic of opt.V values.
+func (d *Driver) Read[K, V any](out topic.Topic[K, V]) (r processor.Record[K, V], ok bool) {
+	d.tb.Helper()
+	b, ok := d.ReadBytes(out.Name())
+	if !ok {
+		return r, false
+	}
+	keys, values := out.KeySerde(), out.ValueSerde()
+	if b.Key == nil && !keys.Nullable() || b.Value == nil && !values.Nullable() {
+		d.tb.Fatalf("read %q: a null, which a topic of opt.V can read", out.Name())
+	}
+	var err error
+	r.Timestamp, r.Headers = b.Timestamp, b.Headers
+	r.Key, err = keys.Decode(b.Key)
+	d.check("decode a key of "+out.Name(), err)
+	r.Value, err = values.Decode(b.Value)
+	d.check("decode a value of "+out.Name(), err)
+	return r, true
+}
+
+// ReadAll gives all records of a topic that were not read yet.
+func (d *Driver) ReadAll[K, V any](out topic.Topic[K, V]) []processor.Record[K, V] {
+	d.tb.Helper()
+	var all []processor.Record[K, V]
+	for r, ok := d.Read(out); ok; r, ok = d.Read(out) {
+		all = append(all, r)
+	}
+	return all
+}
+
+// Dropped gives the number of records that operators dropped by their rules, by
+// reason.
+func (d *Driver) Dropped() map[string]int64 {
+	sums := map[string]int64{}
+	for _, t := range d.tasks {
+		for drop, n := range t.Drops() {
+			sums[drop.Reason] += n
+		}
+	}
+	return sums
+}

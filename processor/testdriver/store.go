@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testdriver
+
+import (
+	"github.com/millrace/millrace/state"
+)
+
+// An Entry is a row of a store.
+type Entry[K, V any] struct {
+	Key       K
+	Value     V
+	Timestamp int64 // ms since the Unix epoch
+}
+
+// Get reads a key of a store. The handle's types must be the store's.
+func (d *Driver) Get[K, V any](h state.KV[K, V], key K) (value V, ok bool) {
+	d.tb.Helper()
+	if s := d.store(h); s != nil {
+		var err error
+		value, _, ok, err = s.Get(key)
+		d.check("read store "+h.Name(), err)
+	}
+	return value, ok
+}
+
+// All gives the rows of a store in the order of their encoded keys.
+func (d *Driver) All[K, V any](h state.KV[K, V]) []Entry[K, V] {
+	d.tb.Helper()
+	s := d.store(h)
+	if s == nil {
+		return nil
+	}
+	sc := s.All(state.Forward)
+	var all []Entry[K, V]
+	for sc.Next() {
+		all = append(all, Entry[K, V]{sc.Key(), sc.Value(), sc.Timestamp()})
+	}
+	d.check("scan store "+h.Name(), sc.Err())
+	d.check("scan store "+h.Name(), sc.Close())
+	return all
+}
+
+func (d *Driver) store[K, V any](h state.KV[K, V]) *state.KeyValueStore[K, V] {
+	d.tb.Helper()
+	for _, t := range d.tasks {
+		s := t.Store(h.Name())
+		if s == nil {
+			continue
+		}
+		typed, ok := s.(*state.KeyValueStore[K, V])
+		if !ok {
+			d.tb.Fatalf("store %q is a %T, not of the handle's types", h.Name(), s)
+		}
+		return typed
+	}
+	d.tb.Fatalf("the topology has no store %q", h.Name())
+	return nil
+}
