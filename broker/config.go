@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/millrace/millrace/broker/internal/seglog"
+	"github.com/millrace/millrace/internal/vfs"
+)
+
+// FlushMode says what an acknowledgement promises about the disk.
+type FlushMode uint8
+
+const (
+	// FlushOS acknowledges once the batch is in the page cache, as Kafka does:
+	// what was acknowledged survives the death of the process, not of the
+	// machine. A machine that crashes loses at most a suffix of each partition.
+	FlushOS FlushMode = iota
+	// FlushBatch acknowledges, and shows to consumers, only what an fsync has
+	// made durable; producers that wait share one. It survives a power cut.
+	FlushBatch
+	// FlushInterval acknowledges as FlushOS does and calls fsync one Interval
+	// after the first batch that has had none: a crash of the machine costs at
+	// most what was acknowledged in that time.
+	FlushInterval
+)
+
+// FlushPolicy is a mode and the interval of FlushInterval.
+type FlushPolicy struct {
+	Mode     FlushMode
+	Interval time.Duration // 1s
+}
+
+// Config is what a broker needs to know. The zero value of a field means the
+// default in its comment, which is Kafka's own unless it says otherwise.
+type Config struct {
+	// Dir is the data directory. Empty: the broker lives in memory and forgets
+	// all when it is closed.
+	Dir string
+	// FS is the disk: the real one, or if Dir is empty one in memory.
+	FS vfs.FS
+
+	// Listen is the TCP address to listen on, "host:port", port 0 for any.
+	// Empty: no TCP; clients come through Broker.Dial.
+	Listen string
+	// ListenFunc makes the listener of Listen: net.Listen.
+	ListenFunc func(network, address string) (net.Listener, error)
+	// Advertise is the "host:port" that clients are told to connect to: the
+	// address listened on, with 127.0.0.1 for an unspecified host.
+	Advertise string
+	NodeID    int32 // 1: node.id
+
+	AutoCreateTopics bool  // false (Kafka: true): auto.create.topics.enable
+	NumPartitions    int32 // 1: num.partitions, of topics created without a number
+	MaxPartitions    int   // 20000: of all topics together; Kafka has no such limit
+
+	Flush           FlushPolicy   // FlushOS
+	SegmentBytes    int64         // 1 GiB: log.segment.bytes
+	SegmentAge      time.Duration // 7 days: log.roll.ms
+	MessageMaxBytes int           // 1048588: message.max.bytes, a batch
+	FetchMaxBytes   int           // 55 MiB: fetch.max.bytes, an answer
+
+	RequestMaxBytes   int           // 100 MiB: socket.request.max.bytes, a frame
+	RequestMemory     int64         // 256 MiB: queued.max.request.bytes, of all requests being read or handled
+	RequestTimeout    time.Duration // 30s (Kafka: none): for a whole frame to arrive, and for progress in sending an answer
+	IdleTimeout       time.Duration // 10min: connections.max.idle.ms
+	MaxConnections    int           // 10000 (Kafka: no limit): max.connections
+	OffsetsPartitions int32         // 8 (Kafka: 50): offsets.topic.num.partitions, when the data directory is made
+
+	// GroupInitialRebalanceDelay is how long the first rebalance of an empty
+	// group waits for more members: none (Kafka: 3s, group.initial.rebalance.delay.ms).
+	GroupInitialRebalanceDelay time.Duration
+	GroupMinSessionTimeout     time.Duration // 6s: group.min.session.timeout.ms
+	GroupMaxSessionTimeout     time.Duration // 30min: group.max.session.timeout.ms
+	OffsetsRetention           time.Duration // 7 days: offsets.retention.minutes
+
+	Logger *slog.Logger // slog.Default()
+}
+
+// memoryDir is where the files of a broker without a directory lie on its disk
+// in memory.
+const memoryDir = "/millrace"
+
+// withDefaults checks c, all of it, and fills in what is not set.
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	setDefault(&c.NodeID, 1)
+	setDefault(&c.NumPartitions, 1)
+	setDefault(&c.MaxPartitions, 20_000)
+	setDefault(&c.Flush.Interval, time.Second)
+	setDefault(&c.SegmentBytes, 1<<30)
+	setDefault(&c.SegmentAge, 7*24*time.Hour)
+	setDefault(&c.MessageMaxBytes, 1048588)
+	setDefault(&c.FetchMaxBytes, 55<<20)
+	setDefault(&c.RequestMaxBytes, 100<<20)
+	setDefault(&c.RequestMemory, 256<<20)
+	setDefault(&c.RequestTimeout, 30*time.Second)
+	setDefault(&c.IdleTimeout, 10*time.Minute)
+	setDefault(&c.MaxConnections, 10_000)
+	setDefault(&c.OffsetsPartitions, 8)
+	setDefault(&c.GroupMinSessionTimeout, 6*time.Second)
+	setDefault(&c.GroupMaxSessionTimeout, 30*time.Minute)
+	setDefault(&c.OffsetsRetention, 7*24*time.Hour)
+	if c.FS == nil {
+		c.FS = vfs.OS{}
+		if c.Dir == "" {
+			c.FS = vfs.NewMem()
+		}
+	}
+	if c.Dir == "" {
+		c.Dir = memoryDir
+	}
+	if c.ListenFunc == nil {
+		c.ListenFunc = net.Listen
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Flush.Mode > FlushInterval {
+		errs = append(errs, fmt.Errorf("flush mode %d is unknown", c.Flush.Mode))
+	}
+	if c.Advertise != "" {
+		if _, _, err := splitAddr(c.Advertise); err != nil {
+			errs = append(errs, fmt.Errorf("advertised address: %w", err))
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{
+		{"NodeID", int64(c.NodeID)}, {"NumPartitions", int64(c.NumPartitions)}, {"MaxPartitions", int64(c.MaxPartitions)},
+		{"Flush.Interval", int64(c.Flush.Interval)}, {"SegmentBytes", c.SegmentBytes}, {"SegmentAge", int64(c.SegmentAge)},
+		{"MessageMaxBytes", int64(c.MessageMaxBytes)}, {"FetchMaxBytes", int64(c.FetchMaxBytes)},
+		{"RequestMaxBytes", int64(c.RequestMaxBytes)}, {"RequestMemory", c.RequestMemory},
+		{"RequestTimeout", int64(c.RequestTimeout)}, {"IdleTimeout", int64(c.IdleTimeout)},
+		{"MaxConnections", int64(c.MaxConnections)}, {"OffsetsPartitions", int64(c.OffsetsPartitions)},
+		{"GroupInitialRebalanceDelay", int64(c.GroupInitialRebalanceDelay)},
+		{"GroupMinSessionTimeout", int64(c.GroupMinSessionTimeout)},
+		{"GroupMaxSessionTimeout", int64(c.GroupMaxSessionTimeout)}, {"OffsetsRetention", int64(c.OffsetsRetention)},
+	} {
+		if n.value < 0 {
+			errs = append(errs, fmt.Errorf("%s is negative: %d", n.name, n.value))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return c, fmt.Errorf("broker config: %w", err)
+	}
+	return c, nil
+}
+
+func setDefault[T ~int | ~int32 | ~int64](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// splitAddr splits "host:port" for an answer to a client.
+func splitAddr(addr string) (host string, port int32, err error) {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil || n == 0 || host == "" {
+		return "", 0, fmt.Errorf("%q is not host:port", addr)
+	}
+	return host, int32(n), nil
+}
+
+func (p FlushPolicy) seglog() seglog.FlushPolicy {
+	return seglog.FlushPolicy{Mode: seglog.FlushMode(p.Mode), Interval: p.Interval}
+}

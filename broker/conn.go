@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A conn is one client's connection. Its reader takes frames off the wire, one
+// ahead; its handler answers them one at a time, in order, as Kafka's muting of
+// a channel has it: a parked fetch holds up the requests behind it, on this
+// connection only. The reader notices a client that goes away while its request
+// is parked, and ends the request.
+type conn struct {
+	b      *Broker
+	nc     net.Conn
+	host   string // of the client, for DescribeGroups
+	log    *slog.Logger
+	frames chan frame // no capacity: the reader is one frame ahead, no more
+}
+
+// A frame is a request as it came, without its length. done is called once
+// nobody looks at buf any more.
+type frame struct {
+	buf    []byte
+	pooled *[]byte
+	charge *charge
+}
+
+func (f *frame) done() {
+	*f.pooled = f.buf
+	putBuffer(f.pooled)
+	f.charge.release()
+}
+
+// readChunk is how much of a frame is read, and paid for, at a time: a frame
+// that claims 100 MiB and sends nothing costs this much.
+const readChunk = 256 << 10
+
+// writeChunk is how much of an answer must get through in RequestTimeout.
+const writeChunk = 256 << 10
+
+// farewell is how long the last answer may take once the broker closes.
+const farewell = time.Second
+
+// errFrameSize closes the connection: what follows can't be understood.
+var errFrameSize = errors.New("frame length is out of range")
+
+func newConn(b *Broker, nc net.Conn) *conn {
+	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
+	if err != nil {
+		host = nc.RemoteAddr().String()
+	}
+	return &conn{
+		b: b, nc: nc, host: "/" + host,
+		log:    b.log.With("client", nc.RemoteAddr().String()),
+		frames: make(chan frame),
+	}
+}
+
+// run serves the connection until the client leaves, breaks the protocol, or
+// ctx ends. It closes the connection.
+func (c *conn) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer cancel() // whatever is parked ends: nobody will read its answer
+		c.endedBecause(c.readFrames(ctx))
+		close(c.frames)
+	})
+	freed := make(chan struct{})
+	context.AfterFunc(ctx, func() { // frees the reader at once, the writer soon
+		defer close(freed)
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+		_ = c.nc.SetWriteDeadline(time.Now().Add(farewell))
+	})
+	c.endedBecause(c.answerFrames(ctx))
+	cancel()
+	for f := range c.frames {
+		f.done()
+	}
+	wg.Wait()
+	<-freed
+	_ = c.nc.Close()
+}
+
+// endedBecause logs what a client did wrong. That it left is no news.
+func (c *conn) endedBecause(err error) {
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled),
+		errors.Is(err, io.ErrClosedPipe), isReset(err):
+		c.log.Debug("connection ended", "err", err)
+	case errors.Is(err, errIdle):
+		c.log.Debug("idle connection closed")
+	default:
+		c.log.Warn("connection closed", "err", err)
+	}
+}
+
+var errIdle = errors.New("idle")
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func (c *conn) readFrames(ctx context.Context) error {
+	for ctx.Err() == nil {
+		f, err := c.readFrame(ctx)
+		if ctx.Err() != nil && err != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case c.frames <- f:
+		case <-ctx.Done():
+			f.done()
+		}
+	}
+	return ctx.Err()
+}
+
+// readFrame reads one frame. The buffer grows with what arrives.
+func (c *conn) readFrame(ctx context.Context) (frame, error) {
+	var head [4]byte
+	if err := c.deadline(ctx, c.b.cfg.IdleTimeout); err != nil {
+		return frame{}, err
+	}
+	if n, err := io.ReadFull(c.nc, head[:]); err != nil {
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			return frame{}, errIdle
+		}
+		return frame{}, fmt.Errorf("read frame length: %w", err)
+	}
+	size := int(int32(binary.BigEndian.Uint32(head[:])))
+	if size < 0 || size > c.b.cfg.RequestMaxBytes {
+		return frame{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", errFrameSize, size, c.b.cfg.RequestMaxBytes)
+	}
+	f := frame{pooled: getBuffer(), charge: &charge{mem: c.b.mem}}
+	f.buf = (*f.pooled)[:0]
+	if err := c.readBody(ctx, &f, size); err != nil {
+		f.done()
+		return frame{}, fmt.Errorf("read frame of %d bytes: %w", size, err)
+	}
+	return f, nil
+}
+
+// readBody reads size bytes within RequestTimeout. Time spent waiting for
+// memory is not the client's fault and does not count.
+func (c *conn) readBody(ctx context.Context, f *frame, size int) error {
+	left := c.b.cfg.RequestTimeout
+	for len(f.buf) < size {
+		n := min(size-len(f.buf), readChunk)
+		if err := f.charge.add(ctx, int64(n)); err != nil {
+			return err
+		}
+		start := time.Now()
+		if err := c.deadline(ctx, left); err != nil {
+			return err
+		}
+		at := len(f.buf)
+		f.buf = slices.Grow(f.buf, n)[:at+n]
+		if _, err := io.ReadFull(c.nc, f.buf[at:]); err != nil {
+			return err
+		}
+		left -= time.Since(start)
+	}
+	return nil
+}
+
+// deadline lets reads wait for d at most, and not at all once ctx has ended.
+func (c *conn) deadline(ctx context.Context, d time.Duration) error {
+	_ = c.nc.SetReadDeadline(time.Now().Add(d))
+	// If ctx ended just before, its AfterFunc may have set a deadline that was
+	// overwritten here; if it ends just after, it overwrites this one.
+	return ctx.Err()
+}
+
+func (c *conn) answerFrames(ctx context.Context) error {
+	for f := range c.frames {
+		out := getBuffer()
+		answer, err := c.b.handle(ctx, c, f.buf, (*out)[:0])
+		f.done()
+		if err == nil && len(answer) > 0 {
+			err = c.write(ctx, answer)
+		}
+		if answer != nil {
+			*out = answer
+		}
+		putBuffer(out)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// write sends an answer. A client may be slow, but not stuck.
+func (c *conn) write(ctx context.Context, b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), writeChunk)
+		if ctx.Err() == nil {
+			_ = c.nc.SetWriteDeadline(time.Now().Add(c.b.cfg.RequestTimeout))
+		}
+		if ctx.Err() != nil { // perhaps just now: then its deadline was overwritten
+			_ = c.nc.SetWriteDeadline(time.Now().Add(farewell))
+		}
+		if _, err := c.nc.Write(b[:n]); err != nil {
+			return fmt.Errorf("write answer: %w", err)
+		}
+		b = b[n:]
+	}
+	return nil
+}

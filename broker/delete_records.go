@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DeleteRecords (21), versions 0-2. Kafka Streams purges its repartition topics
+// with it.
+
+var errPolicy = errors.New("records of a compacted topic are not deleted by offset")
+
+func (b *Broker) deleteRecords(_ context.Context, r *request) kmsg.Response {
+	req := r.Request.(*kmsg.DeleteRecordsRequest)
+	resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
+	for _, rt := range req.Topics {
+		at := kmsg.NewDeleteRecordsResponseTopic()
+		at.Topic = rt.Topic
+		for _, rp := range rt.Partitions {
+			ap := kmsg.NewDeleteRecordsResponseTopicPartition()
+			ap.Partition = rp.Partition
+			ap.LowWatermark, ap.ErrorCode = b.deletePartitionRecords(rt.Topic, rp.Partition, rp.Offset)
+			at.Partitions = append(at.Partitions, ap)
+		}
+		resp.Topics = append(resp.Topics, at)
+	}
+	return resp
+}
+
+func (b *Broker) deletePartitionRecords(name string, partition int32, upTo int64) (int64, int16) {
+	t, code := b.lookup(false, name, topicID{})
+	switch {
+	case code != 0:
+		return -1, code
+	case t.internal:
+		return -1, codeOf(errInvalidTopic)
+	case b.cfg.compactedOnly(t.configs):
+		return -1, codeOf(errPolicy)
+	}
+	p := t.partition(partition)
+	if p == nil {
+		return -1, kerr.UnknownTopicOrPartition.Code
+	}
+	start, err := p.deleteRecords(upTo)
+	if err != nil {
+		code := codeOf(err)
+		if isStorage(code) {
+			b.log.Error("delete records", "topic", name, "partition", partition, "err", err)
+		}
+		return -1, code
+	}
+	return start, 0
+}

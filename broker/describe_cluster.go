@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DescribeCluster (60), versions 0-2, of brokers: there are no controllers to
+// tell of.
+
+// brokerEndpoints is the kind of nodes that a client of brokers asks for.
+const brokerEndpoints = 1
+
+func (b *Broker) describeCluster(_ context.Context, r *request) kmsg.Response {
+	req := r.Request.(*kmsg.DescribeClusterRequest)
+	resp := req.ResponseKind().(*kmsg.DescribeClusterResponse)
+	resp.EndpointType = brokerEndpoints
+	resp.ControllerID = -1
+	if req.Version >= 1 && req.EndpointType != brokerEndpoints {
+		resp.ErrorCode = kerr.MismatchedEndpointType.Code
+		return resp
+	}
+	resp.ClusterID, resp.ControllerID = b.topics.clusterID, b.cfg.NodeID
+	node := kmsg.NewDescribeClusterResponseBroker()
+	node.NodeID, node.Host, node.Port = b.cfg.NodeID, b.host, b.port
+	resp.Brokers = append(resp.Brokers, node)
+	if req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = clusterOperations
+	}
+	return resp
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/millrace/millrace/broker/internal/group"
+	"github.com/millrace/millrace/broker/internal/wire"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// errUnsupported closes a connection, as Kafka does: an answer in a shape that
+// the client does not expect would be worse.
+var errUnsupported = errors.New("request key or version is not supported")
+
+// A request is one decoded request. Byte slices in it alias the connection's
+// read buffer: they are valid until the handler returns.
+type request struct {
+	kmsg.Request
+	conn     *conn
+	clientID string
+}
+
+// client is the sender as the group coordinator knows it.
+func (r *request) client() group.Client { return group.Client{ID: r.clientID, Host: r.conn.host} }
+
+// A handler answers one request. A nil response sends nothing. ctx ends when
+// the client goes away or the broker closes.
+type handler func(b *Broker, ctx context.Context, req *request) kmsg.Response
+
+// An api is one request key.
+type api struct {
+	key      kmsg.Key
+	min, max int16
+	from0    bool // ApiVersions tells 0 as the lowest version
+	keeps    bool // the handler keeps bytes of the request: decode a copy
+	handle   handler
+}
+
+// apis has what this broker answers, in the order of keys. It is a function,
+// not a variable, since the ApiVersions handler reads it.
+func apis() []api {
+	return []api{
+		// librdkafka before 2.9 takes a lowest version above 0 for "no gzip,
+		// snappy, lz4" (KAFKA-18659).
+		{key: kmsg.Produce, min: 3, max: 13, from0: true, handle: (*Broker).produce},
+		{key: kmsg.Fetch, min: 4, max: 18, handle: (*Broker).fetch},
+		{key: kmsg.ListOffsets, min: 1, max: 11, handle: (*Broker).listOffsets},
+		{key: kmsg.Metadata, min: 0, max: 13, handle: (*Broker).metadata},
+		{key: kmsg.OffsetCommit, min: 2, max: 10, keeps: true, handle: (*Broker).offsetCommit},
+		{key: kmsg.OffsetFetch, min: 1, max: 10, keeps: true, handle: (*Broker).offsetFetch},
+		{key: kmsg.FindCoordinator, min: 0, max: 6, handle: (*Broker).findCoordinator},
+		{key: kmsg.JoinGroup, min: 0, max: 9, keeps: true, handle: (*Broker).joinGroup},
+		{key: kmsg.Heartbeat, min: 0, max: 4, keeps: true, handle: (*Broker).heartbeat},
+		{key: kmsg.LeaveGroup, min: 0, max: 5, keeps: true, handle: (*Broker).leaveGroup},
+		{key: kmsg.SyncGroup, min: 0, max: 5, keeps: true, handle: (*Broker).syncGroup},
+		{key: kmsg.DescribeGroups, min: 0, max: 6, keeps: true, handle: (*Broker).describeGroups},
+		{key: kmsg.ListGroups, min: 0, max: 5, keeps: true, handle: (*Broker).listGroups},
+		{key: kmsg.ApiVersions, min: 0, max: 4, handle: (*Broker).apiVersions},
+		{key: kmsg.CreateTopics, min: 2, max: 7, handle: (*Broker).createTopics},
+		{key: kmsg.DeleteTopics, min: 1, max: 6, handle: (*Broker).deleteTopics},
+		{key: kmsg.DeleteRecords, min: 0, max: 2, handle: (*Broker).deleteRecords},
+		{key: kmsg.InitProducerID, min: 0, max: 5, handle: (*Broker).initProducerID},
+		{key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4, handle: (*Broker).offsetForLeaderEpoch},
+		{key: kmsg.DescribeConfigs, min: 1, max: 4, handle: (*Broker).describeConfigs},
+		{key: kmsg.CreatePartitions, min: 0, max: 3, handle: (*Broker).createPartitions},
+		{key: kmsg.DeleteGroups, min: 0, max: 2, keeps: true, handle: (*Broker).deleteGroups},
+		{key: kmsg.DescribeCluster, min: 0, max: 2, handle: (*Broker).describeCluster},
+	}
+}
+
+// handle answers one frame: it appends the answer, with its length, to out. An
+// empty answer is none. An error closes the connection.
+func (b *Broker) handle(ctx context.Context, c *conn, frame, out []byte) ([]byte, error) {
+	h, body, err := wire.ParseHeader(frame)
+	if err != nil {
+		return out, err
+	}
+	a, ok := b.apis[h.Key]
+	if !ok {
+		return out, fmt.Errorf("%w: key %d version %d", errUnsupported, h.Key, h.Version)
+	}
+	if h.Version < a.min || h.Version > a.max {
+		if a.key == kmsg.ApiVersions {
+			return appendAnswer(out, h.CorrelationID, unsupportedApiVersions()), nil
+		}
+		return out, fmt.Errorf("%w: %s version %d", errUnsupported, a.key.Name(), h.Version)
+	}
+	req, err := decode(a, h, body)
+	if err != nil {
+		return out, fmt.Errorf("decode %s version %d: %w", a.key.Name(), h.Version, err)
+	}
+	resp := a.handle(b, ctx, &request{Request: req, conn: c, clientID: h.ClientID})
+	if resp == nil {
+		return out, nil
+	}
+	return appendAnswer(out, h.CorrelationID, resp), nil
+}
+
+func decode(a *api, h wire.Header, body []byte) (kmsg.Request, error) {
+	body, err := wire.Check(h.Key, h.Version, body)
+	if err != nil {
+		return nil, err
+	}
+	if a.keeps {
+		body = bytes.Clone(body)
+	}
+	req := a.key.Request()
+	req.SetVersion(h.Version)
+	return req, req.ReadFrom(body)
+}
+
+// appendAnswer appends a framed response. The header of an ApiVersions
+// response never has tagged fields: who reads it may not know them yet.
+func appendAnswer(out []byte, correlationID int32, resp kmsg.Response) []byte {
+	at := len(out)
+	out = append(out, 0, 0, 0, 0)
+	out = binary.BigEndian.AppendUint32(out, uint32(correlationID))
+	if resp.IsFlexible() && resp.Key() != kmsg.ApiVersions.Int16() {
+		out = append(out, 0)
+	}
+	out = resp.AppendTo(out)
+	binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4))
+	return out
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package broker is one durable node that speaks the Kafka protocol: topics,
+// produce and fetch, consumer groups of the classic protocol, and idempotent
+// producers, for Kafka's own clients, librdkafka, franz-go and the like. It
+// runs in a process of its own (millrace broker) or inside a program, with TCP
+// or without ([Broker.Dial]), on a directory or in memory.
+//
+//	b, err := broker.Open(ctx, broker.Config{Dir: "data", Listen: "127.0.0.1:9092"})
+//	...
+//	defer b.Close()
+//
+// # What an acknowledgement means
+//
+// With acks=1 or acks=all an answer without an error says that the batch is in
+// the log, in order, once (with an idempotent producer), and that the flush
+// policy holds for it:
+//
+//   - [FlushOS], the default as in Kafka on one node: it is in the page cache.
+//     It survives a kill -9 of the broker. If the machine itself dies, each
+//     partition may lose its newest records: always a suffix, never some in
+//     the middle.
+//   - [FlushBatch]: an fsync has covered it. It survives a power cut. Producers
+//     that wait share one fsync, and consumers see nothing that has had none.
+//   - [FlushInterval]: as FlushOS, and what was acknowledged more than one
+//     interval ago survives a power cut.
+//
+// acks=0 promises nothing. Committed offsets and the state of groups follow the
+// same policy. The creation and deletion of topics and the reservation of
+// producer ids are always durable when they are acknowledged. A broker in memory
+// forgets everything when it is closed.
+//
+// When the disk is full or fails, producers get KAFKA_STORAGE_ERROR and reads
+// go on. Each start counts the leader epoch of every partition up by one, and
+// the epoch is in every batch, so that a client can tell a log that was cut
+// short (KIP-320).
+//
+// # Limits
+//
+// One node: no replication yet, though the high watermark and in-sync replicas
+// are there for it. Not yet: transactions (a transactional id is refused),
+// retention and compaction (the topic's configs are kept and told, nothing is
+// deleted by them), altering configs, fetch sessions, quotas, TLS, SASL and
+// ACLs, log append time, the KIP-848 group protocol. ApiVersions announces only
+// what is there; the comment at the head of each request's file says which
+// versions.
+//
+// What a client can make the broker hold is bounded: the bytes of all requests
+// (RequestMemory), a frame (RequestMaxBytes), the elements of a request's
+// arrays, an answer (FetchMaxBytes), connections and partitions. A client that
+// is slow or stuck holds up itself alone, and for RequestTimeout at most.
+//
+// # Files
+//
+//	DIR/lock                    held while a broker is open
+//	DIR/metadata                cluster id, topics, producer ids: one line of
+//	                            header with a CRC, then JSON
+//	DIR/topics/ID/PARTITION/    a log, see docs/format/segment.md; ID in hex
+package broker

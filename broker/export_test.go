@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"net"
+)
+
+// What the tests of the package's outside see of its inside.
+
+// SetFollower makes node an in-sync follower of a partition that has all
+// records before end.
+func (b *Broker) SetFollower(topic string, partition, node int32, end int64) {
+	b.topics.named(topic).partition(partition).acknowledge(node, end)
+}
+
+// HighWatermark is that of a partition.
+func (b *Broker) HighWatermark(topic string, partition int32) int64 {
+	return b.topics.named(topic).partition(partition).highWatermark()
+}
+
+// LogEndOffset is that of a partition.
+func (b *Broker) LogEndOffset(topic string, partition int32) int64 {
+	return b.topics.named(topic).partition(partition).log.LogEndOffset()
+}
+
+// Waiters is how many wait for a partition's high watermark.
+func (b *Broker) Waiters(topic string, partition int32) int {
+	p := b.topics.named(topic).partition(partition)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiters)
+}
+
+// RequestMemoryInUse is what all requests hold now.
+func (b *Broker) RequestMemoryInUse() int64 { return b.mem.inUse() }
+
+// Connections is how many are open.
+func (b *Broker) Connections() int { return len(b.slots) }
+
+// HandleFrame gives the dispatcher a frame, as from a client on the other end
+// of nc.
+func (b *Broker) HandleFrame(ctx context.Context, nc net.Conn, frame []byte) ([]byte, error) {
+	return b.handle(ctx, newConn(b, nc), frame, nil)
+}
+
+// MetadataFile decodes a metadata file and encodes it again.
+func MetadataFile(b []byte) ([]byte, error) {
+	m, err := decodeMetadata(b)
+	if err != nil {
+		return nil, err
+	}
+	return m.encode()
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"sync"
+
+	"github.com/millrace/millrace/internal/invariant"
+)
+
+// requestMemory bounds the bytes of all requests that are being read or
+// handled. A frame is charged as its bytes arrive, never by what its length
+// claims: who sends little can hold little.
+//
+// When all is in use, connections wait. So that half-read frames that fill the
+// memory do not wait for each other, one connection at a time may go over the
+// limit, until its request is done; RequestTimeout bounds how long that takes.
+type requestMemory struct {
+	mu        sync.Mutex
+	used      int64
+	limit     int64
+	overdraft *charge                   // may exceed the limit
+	waiters   map[*charge]chan struct{} // to be closed when something was freed
+}
+
+func newRequestMemory(limit int64) *requestMemory {
+	return &requestMemory{limit: limit, waiters: make(map[*charge]chan struct{})}
+}
+
+// A charge is what one request uses.
+type charge struct {
+	mem *requestMemory
+	n   int64
+}
+
+// add takes n more bytes, and waits for them if need be.
+func (c *charge) add(ctx context.Context, n int64) error {
+	for {
+		freed := c.tryAdd(n)
+		if freed == nil {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			c.giveUp()
+			return ctx.Err()
+		}
+	}
+}
+
+// tryAdd returns nil if it could take the bytes, else a channel that is closed
+// when it should be tried again.
+func (c *charge) tryAdd(n int64) <-chan struct{} {
+	m := c.mem
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.used+n > m.limit {
+		if m.overdraft == nil {
+			m.overdraft = c
+		}
+		if m.overdraft != c {
+			ch := make(chan struct{})
+			m.waiters[c] = ch
+			return ch
+		}
+	}
+	delete(m.waiters, c)
+	m.used += n
+	c.n += n
+	return nil
+}
+
+func (c *charge) giveUp() {
+	c.mem.mu.Lock()
+	defer c.mem.mu.Unlock()
+	delete(c.mem.waiters, c)
+}
+
+// release gives all back. It may be called twice.
+func (c *charge) release() {
+	m := c.mem
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.overdraft == c {
+		m.overdraft = nil
+	}
+	m.used -= c.n
+	c.n = 0
+	for k, ch := range m.waiters {
+		close(ch)
+		delete(m.waiters, k)
+	}
+}
+
+// inUse is the sum of all charges.
+func (m *requestMemory) inUse() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used
+}
+
+// Buffers of frames and answers are reused up to this size.
+const pooledBytes = 1 << 20
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
+
+// getBuffer returns an empty buffer.
+func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
+
+// putBuffer takes back a buffer that nobody looks at any more.
+func putBuffer(b *[]byte) {
+	if invariant.Enabled { // what aliases it fails at once
+		all := (*b)[:cap(*b)]
+		for i := range all {
+			all[i] = 0xdb
+		}
+	}
+	if cap(*b) > pooledBytes {
+		return
+	}
+	*b = (*b)[:0]
+	buffers.Put(b)
+}

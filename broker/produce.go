@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/broker/internal/seglog"
+	"github.com/millrace/millrace/internal/mutant"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Produce (0), versions 3-13; 0-2 are announced and refused, as by Kafka 4.
+// Record batches of format v2 only, one a partition. Not here yet:
+// transactions (a transactional id or batch is refused), log append time,
+// limits on timestamps, and the check that records of compacted topics have
+// keys.
+
+// An appending is one partition's part of a request.
+type appending struct {
+	part  *partition
+	batch []byte
+	resp  *kmsg.ProduceResponseTopicPartition
+	end   int64 // offset after the batch, once appended
+	err   error
+}
+
+func (b *Broker) produce(ctx context.Context, r *request) kmsg.Response {
+	req := r.Request.(*kmsg.ProduceRequest)
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	work := b.plan(req, resp)
+	if mutant.On(mutant.AckBeforeAppend) {
+		return b.answerBeforeAppend(work, resp)
+	}
+	for i := range work {
+		b.appendBatch(&work[i], req.Acks)
+	}
+	flushAll(context.WithoutCancel(ctx), work)
+	if req.Acks == -1 {
+		awaitAll(ctx, work, time.Duration(req.TimeoutMillis)*time.Millisecond)
+	}
+	for i := range work {
+		b.report(&work[i], r)
+	}
+	if req.Acks == 0 {
+		return nil
+	}
+	return resp
+}
+
+// plan pairs each batch with its partition and its place in the answer.
+func (b *Broker) plan(req *kmsg.ProduceRequest, resp *kmsg.ProduceResponse) []appending {
+	refused := refuse(req)
+	var work []appending
+	resp.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
+	for i := range req.Topics {
+		rt, at := &req.Topics[i], &resp.Topics[i]
+		at.Default()
+		at.Topic, at.TopicID = rt.Topic, rt.TopicID
+		at.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(rt.Partitions))
+		t, code := b.lookup(req.Version >= 13, rt.Topic, rt.TopicID)
+		for j := range rt.Partitions {
+			ap := &at.Partitions[j]
+			ap.Default()
+			ap.Partition, ap.BaseOffset = rt.Partitions[j].Partition, -1
+			switch {
+			case refused != nil:
+				ap.ErrorCode, ap.ErrorMessage = refused.Code, &refused.Description
+			case code != 0:
+				ap.ErrorCode = code
+			case t.partition(ap.Partition) == nil:
+				ap.ErrorCode = kerr.UnknownTopicOrPartition.Code
+			default:
+				work = append(work, appending{part: t.partition(ap.Partition), batch: rt.Partitions[j].Records, resp: ap})
+			}
+		}
+	}
+	return work
+}
+
+// refuse is the error of a request as a whole.
+func refuse(req *kmsg.ProduceRequest) *kerr.Error {
+	switch {
+	case req.Acks < -1 || req.Acks > 1:
+		return kerr.InvalidRequiredAcks
+	case req.TransactionID != nil:
+		return kerr.UnsupportedVersion
+	default:
+		return nil
+	}
+}
+
+// lookup finds a topic by the one of name and id that the version of the
+// request has.
+func (b *Broker) lookup(byID bool, name string, id topicID) (*topic, int16) {
+	if byID {
+		if t := b.topics.withID(id); t != nil {
+			return t, 0
+		}
+		return nil, kerr.UnknownTopicID.Code
+	}
+	if t := b.topics.named(name); t != nil {
+		return t, 0
+	}
+	return nil, kerr.UnknownTopicOrPartition.Code
+}
+
+func (b *Broker) appendBatch(w *appending, acks int16) {
+	if w.err = b.checkBatch(w, acks); w.err != nil {
+		return
+	}
+	a, err := w.part.append(w.batch)
+	if err != nil {
+		w.err = fmt.Errorf("append: %w", err)
+		return
+	}
+	w.end = a.LastOffset + 1
+	w.resp.BaseOffset, w.resp.LogStartOffset, w.resp.LogAppendTime = a.BaseOffset, a.LogStartOffset, a.LogAppendTime
+}
+
+var errNotEnoughReplicas = fmt.Errorf("not enough replicas in sync")
+
+// checkBatch refuses what the log itself would take.
+func (b *Broker) checkBatch(w *appending, acks int16) error {
+	t := w.part.topic
+	if t.internal {
+		return fmt.Errorf("%w: %q is internal", errInvalidTopic, t.name)
+	}
+	if limit := b.cfg.topicNumber(t.configs, "max.message.bytes"); int64(len(w.batch)) > limit {
+		return fmt.Errorf("%w: %d bytes, max.message.bytes is %d", seglog.ErrTooLarge, len(w.batch), limit)
+	}
+	if acks == -1 {
+		if have, want := w.part.inSync(), b.cfg.topicNumber(t.configs, "min.insync.replicas"); int64(have) < want {
+			return fmt.Errorf("%w: %d, min.insync.replicas is %d", errNotEnoughReplicas, have, want)
+		}
+	}
+	h, err := seglog.ParseHeader(w.batch)
+	if err != nil {
+		return err
+	}
+	if h.Transactional() {
+		return fmt.Errorf("%w: transactions are not supported", seglog.ErrInvalidRecord)
+	}
+	return nil
+}
+
+// flushAll has the flush policy acknowledge what was appended, of all
+// partitions at once: their fsyncs share the disk's.
+func flushAll(ctx context.Context, work []appending) {
+	var wg sync.WaitGroup
+	for i := range work {
+		w := &work[i]
+		if w.err != nil || !w.part.fsync {
+			continue
+		}
+		if len(work) == 1 {
+			w.err = w.part.flush(ctx, w.end)
+			return
+		}
+		wg.Go(func() { w.err = w.part.flush(ctx, w.end) })
+	}
+	wg.Wait()
+}
+
+// awaitAll waits for the high watermark of all partitions.
+func awaitAll(ctx context.Context, work []appending, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, max(timeout, 0))
+	defer cancel()
+	for i := range work {
+		if w := &work[i]; w.err == nil {
+			w.err = w.part.awaitHW(ctx, w.end)
+		}
+	}
+}
+
+// report writes the outcome into the answer, and the broker's own trouble into
+// the log.
+func (b *Broker) report(w *appending, r *request) {
+	if w.err == nil {
+		return
+	}
+	w.resp.ErrorCode, w.resp.ErrorMessage = codeOf(w.err), message(w.err)
+	w.resp.BaseOffset, w.resp.LogAppendTime = -1, -1
+	level := b.log.Debug
+	if isStorage(w.resp.ErrorCode) {
+		level = b.log.Error
+	}
+	level("produce", "topic", w.part.topic.name, "partition", w.part.index,
+		"client_id", strings.ToValidUTF8(r.clientID, "?"), "err", w.err)
+}
+
+// answerBeforeAppend is the mistake mutant.AckBeforeAppend.
+func (b *Broker) answerBeforeAppend(work []appending, resp *kmsg.ProduceResponse) kmsg.Response {
+	for i := range work {
+		w := &work[i]
+		w.resp.BaseOffset = w.part.log.LogEndOffset()
+		w.batch = append([]byte(nil), w.batch...)
+	}
+	b.wg.Go(func() {
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // a mistake on purpose
+		for i := range work {
+			late := work[i]
+			late.resp = new(kmsg.ProduceResponseTopicPartition)
+			b.appendBatch(&late, 1)
+		}
+	})
+	return resp
+}

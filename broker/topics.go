@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/broker/internal/seglog"
+	"github.com/millrace/millrace/internal/vfs"
+)
+
+// offsetsTopic holds the groups and their committed offsets.
+const offsetsTopic = "__consumer_offsets"
+
+// Errors of the registry, for the handlers to map to Kafka's codes.
+var (
+	errTopicExists       = errors.New("topic exists")
+	errUnknownTopic      = errors.New("unknown topic")
+	errInvalidTopic      = errors.New("invalid topic name")
+	errInvalidPartitions = errors.New("invalid number of partitions")
+)
+
+// A topic is a name, an id and its partitions. All but the partitions never
+// change.
+type topic struct {
+	name     string
+	id       topicID
+	internal bool
+	born     int32             // the incarnation that created it
+	configs  map[string]string // those that differ from the broker's
+	parts    atomic.Pointer[[]*partition]
+}
+
+func (t *topic) partitions() []*partition { return *t.parts.Load() }
+
+// partition returns partition i, or nil.
+func (t *topic) partition(i int32) *partition {
+	if parts := t.partitions(); i >= 0 && int(i) < len(parts) {
+		return parts[i]
+	}
+	return nil
+}
+
+// registry has all topics, and the metadata file that says which exist.
+//
+// Changes take turns (see turn) and go in this order: folders and logs, then
+// the file, then the maps. Until the file is replaced nothing has happened.
+type registry struct {
+	cfg *Config
+	log *slog.Logger
+
+	// turn is held by whoever changes the metadata, through its I/O. It has
+	// room for one token.
+	turn chan struct{}
+	meta *metadata // of the file; only with the turn
+
+	clusterID string // never changes
+
+	mu     sync.RWMutex
+	byName map[string]*topic
+	byID   map[topicID]*topic
+	count  int // partitions of all topics
+}
+
+// openRegistry loads the metadata, counts one incarnation up, removes what no
+// topic owns, and opens all logs.
+func openRegistry(ctx context.Context, cfg *Config) (*registry, error) {
+	r := &registry{
+		cfg: cfg, log: cfg.Logger,
+		turn:   make(chan struct{}, 1),
+		byName: make(map[string]*topic), byID: make(map[topicID]*topic),
+	}
+	meta, err := loadMetadata(cfg.FS, cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if meta == nil {
+		if meta, err = r.firstStart(); err != nil {
+			return nil, err
+		}
+	}
+	meta.Incarnation++
+	if err := meta.save(cfg.FS, cfg.Dir); err != nil {
+		return nil, err
+	}
+	r.meta, r.clusterID = meta, meta.ClusterID
+	if err := r.removeLeftOvers(); err != nil {
+		return nil, err
+	}
+	if err := r.openAll(ctx); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+// firstStart makes the metadata of an empty directory. Logs without metadata
+// are never taken for left-overs: somebody has lost a file.
+func (r *registry) firstStart() (*metadata, error) {
+	entries, err := r.cfg.FS.ReadDir(r.topicsDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read %s: %w", r.topicsDir(), err)
+	}
+	if len(entries) > 0 {
+		return nil, fmt.Errorf("%s holds topics, but the file %q beside it is missing: restore it, or start in another directory",
+			r.topicsDir(), metadataName)
+	}
+	var id [16]byte
+	rand.Read(id[:])
+	return &metadata{ClusterID: base64.RawURLEncoding.EncodeToString(id[:]), Incarnation: -1}, nil
+}
+
+func (r *registry) topicsDir() string            { return filepath.Join(r.cfg.Dir, "topics") }
+func (r *registry) topicDir(id topicID) string   { return filepath.Join(r.topicsDir(), id.String()) }
+func (r *registry) leaderEpoch(t *topic) int32   { return r.meta.Incarnation - t.born }
+func (r *registry) fsync() bool                  { return r.cfg.Flush.Mode == FlushBatch }
+func partitionDir(topicDir string, i int) string { return filepath.Join(topicDir, strconv.Itoa(i)) }
+
+// removeLeftOvers removes the folders of topics that were deleted, or not yet
+// created, when the broker died.
+func (r *registry) removeLeftOvers() error {
+	dir := r.topicsDir()
+	if err := r.cfg.FS.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	entries, err := r.cfg.FS.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", dir, err)
+	}
+	owned := make(map[string]bool)
+	for _, t := range r.meta.Topics {
+		owned[t.ID.String()] = true
+	}
+	for _, e := range entries {
+		var id topicID
+		if owned[e.Name()] || id.UnmarshalText([]byte(e.Name())) != nil {
+			continue
+		}
+		r.log.Info("removing the folder of a topic that does not exist", "topic_id", e.Name())
+		if err := r.cfg.FS.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("remove left-over topic: %w", err)
+		}
+	}
+	return r.cfg.FS.SyncDir(r.cfg.Dir)
+}
+
+// openAll opens the logs of all topics, a few at a time: after a crash each is
+// checked.
+func (r *registry) openAll(ctx context.Context) error {
+	const atOnce = 4
+	var wg sync.WaitGroup
+	errs := make([]error, len(r.meta.Topics))
+	slots := make(chan struct{}, atOnce)
+	for i, tm := range r.meta.Topics {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			t := &topic{name: tm.Name, id: tm.ID, internal: tm.Internal, born: tm.Born, configs: tm.Configs}
+			t.parts.Store(new([]*partition))
+			if errs[i] = r.grow(ctx, t, tm.Partitions); errs[i] == nil {
+				r.publish(t, 0)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// grow opens the logs that t lacks to have n partitions. Nobody else sees the
+// new ones after an error.
+func (r *registry) grow(ctx context.Context, t *topic, n int32) (err error) {
+	old := t.partitions()
+	parts := slices.Clone(old)
+	defer func() {
+		if err == nil {
+			t.parts.Store(&parts)
+			return
+		}
+		for _, p := range parts[len(old):] {
+			err = errors.Join(err, p.log.Close())
+		}
+	}()
+	dir := r.topicDir(t.id)
+	for i := len(old); i < int(n); i++ {
+		p, err := r.openPartition(ctx, t, i, partitionDir(dir, i))
+		if err != nil {
+			return fmt.Errorf("open partition %s-%d: %w", t.name, i, err)
+		}
+		parts = append(parts, p)
+	}
+	return nil
+}
+
+func (r *registry) openPartition(ctx context.Context, t *topic, i int, dir string) (*partition, error) {
+	log, err := seglog.Open(r.cfg.seglog(t.configs, dir))
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPartition(ctx, t, int32(i), r.leaderEpoch(t), log, r.fsync())
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return p, nil
+}
+
+// publish lets the handlers see t, which had the given number of partitions
+// before.
+func (r *registry) publish(t *topic, before int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byName[t.name], r.byID[t.id] = t, t
+	r.count += len(t.partitions()) - before
+}
+
+// named returns the topic, or nil.
+func (r *registry) named(name string) *topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byName[name]
+}
+
+// withID returns the topic, or nil.
+func (r *registry) withID(id topicID) *topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byID[id]
+}
+
+// all returns all topics by name.
+func (r *registry) all() []*topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(r.byName), func(a, b *topic) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+}
+
+// close flushes and closes all logs.
+func (r *registry) close() error {
+	var errs []error
+	for _, t := range r.all() {
+		for _, p := range t.partitions() {
+			p.drop()
+			if err := p.log.Close(); err != nil {
+				errs = append(errs, fmt.Errorf("close %s-%d: %w", t.name, p.index, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func syncDirs(fsys vfs.FS, dirs ...string) error {
+	for _, d := range dirs {
+		if err := fsys.SyncDir(d); err != nil {
+			return fmt.Errorf("sync %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// checkTopicName follows Kafka's Topic.validate.
+func checkTopicName(name string) error {
+	if name == "" || name == "." || name == ".." || len(name) > maxTopicLength {
+		return fmt.Errorf("%w: %.300q", errInvalidTopic, name)
+	}
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return fmt.Errorf("%w: %.300q", errInvalidTopic, name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/millrace/millrace/broker"
+	"github.com/spf13/cobra"
+)
+
+// brokerFlags are the flags that are not fields of broker.Config as they are.
+type brokerFlags struct {
+	flush    string
+	logLevel string
+}
+
+func newBroker() *cobra.Command {
+	var cfg broker.Config
+	var flags brokerFlags
+	cmd := &cobra.Command{
+		Use:   "broker",
+		Short: "Run a broker until SIGTERM or SIGINT",
+		Long: `Run one durable Kafka-compatible broker until SIGTERM or SIGINT.
+
+Once it serves it prints one line, "listening on HOST:PORT", to standard output;
+everything else is logged to standard error.
+
+--flush says what an acknowledgement promises:
+  os        the batch is in the page cache: it survives a kill -9 of the broker,
+            not a crash of the machine (Kafka's default)
+  batch     an fsync has made it durable
+  interval  as os, with an fsync at most --flush-interval after the batch`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.apply(&cfg, cmd.ErrOrStderr()); err != nil {
+				return err
+			}
+			return runBroker(cmd.Context(), cfg, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.Dir, "data", "", "data `directory`; empty: in memory, all is forgotten at the end")
+	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:9092", "TCP address to listen on; port 0 for any")
+	f.StringVar(&cfg.Advertise, "advertise", "", "`host:port` that clients are told to connect to (default: the address listened on)")
+	f.Int32Var(&cfg.NodeID, "node-id", 1, "node id")
+	f.BoolVar(&cfg.AutoCreateTopics, "auto-create", false, "create a topic when a client asks for it")
+	f.Int32Var(&cfg.NumPartitions, "partitions", 1, "partitions of topics created without a number")
+	f.StringVar(&flags.flush, "flush", "os", "what an acknowledgement promises: os, batch or interval")
+	f.DurationVar(&cfg.Flush.Interval, "flush-interval", time.Second, "interval of --flush interval")
+	f.Int64Var(&cfg.SegmentBytes, "segment-bytes", 1<<30, "length at which a log segment is rolled")
+	f.IntVar(&cfg.MessageMaxBytes, "message-max-bytes", 1048588, "largest record batch")
+	f.Int64Var(&cfg.RequestMemory, "request-memory", 256<<20, "bytes of all requests in memory together")
+	f.DurationVar(&cfg.GroupInitialRebalanceDelay, "group-initial-rebalance-delay", 0, "how long a new group waits for more members")
+	f.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+// apply turns flags into what cfg holds.
+func (f *brokerFlags) apply(cfg *broker.Config, logs io.Writer) error {
+	modes := map[string]broker.FlushMode{"os": broker.FlushOS, "batch": broker.FlushBatch, "interval": broker.FlushInterval}
+	mode, ok := modes[f.flush]
+	if !ok {
+		return fmt.Errorf("--flush %q: want os, batch or interval", f.flush)
+	}
+	cfg.Flush.Mode = mode
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	cfg.Logger = slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}))
+	return nil
+}
+
+// runBroker serves until ctx ends.
+func runBroker(ctx context.Context, cfg broker.Config, out io.Writer) error {
+	b, err := broker.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "listening on %s\n", b.ListenAddr()); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	<-ctx.Done()
+	return b.Close()
+}
