@@ -79,8 +79,8 @@ func Shared(t testing.TB) *Kafka {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.kafka == nil {
-		classpath(t) // skips before a folder is made
-		dir, err := os.MkdirTemp("", "kafkatest-")
+		classpath(t)                               // skips before a folder is made
+		dir, err := os.MkdirTemp("", "kafkatest-") //nolint:usetesting // it outlives the test that comes first
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,7 +53,7 @@ func run(ctx context.Context, root string, stdout, stderr io.Writer) error {
 		prefixes: systemPrefixes,
 		run:      execCommand,
 		look:     lookPath,
-		say:      func(line string) { fmt.Fprintln(stderr, "rocksdb:", line) },
+		say:      func(line string) { _, _ = fmt.Fprintln(stderr, "rocksdb:", line) },
 	}
 	f, err := s.get(ctx)
 	if err != nil {

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+# Thin targets that call the go command; "make" lists them. Real logic is in Go, under tools/.
+
+# The Go toolchain that go.mod names, downloaded once where the installed one is older.
+export GOTOOLCHAIN := auto
+# A clone that belongs to another user would stop every build at the version stamp.
+export GOFLAGS := -buildvcs=false
+
+ARGS        ?=
+FUZZTIME    ?= 30s
+FUZZTOTAL   ?= 1h
+BENCH       ?= .
+COUNT       ?= 6
+TESTTIMEOUT ?= 15m
+# The race detector needs cgo.
+RACE        ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+# with_rocksdb sets RocksDB up (at once, if it is there) and puts CGO_CFLAGS, CGO_LDFLAGS and TAGS
+# into the environment of what follows; TAGS is empty where RocksDB can't be had.
+with_rocksdb = env=$$(go run -C tools ./rocksdb) && eval "$$env" &&
+tool         = go tool -modfile=tools/go.mod
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: ## the main job: word count over the Go source tree on the bundled broker; more flags by ARGS=
+	@$(with_rocksdb) echo "demo: building examples/wordcount" >&2 && \
+	go build -tags "$$TAGS" -o bin/wordcount ./examples/wordcount && \
+	exec bin/wordcount $(ARGS) "$$(go env GOROOT)/src"
+
+.PHONY: test
+test: ## all tests, with checks of invariants and the race detector (RACE= without)
+	@$(with_rocksdb) go test $(RACE) -shuffle=on -timeout $(TESTTIMEOUT) -tags "$$TAGS,invariants" ./...
+	@cd tools && go test ./rocksdb ./mutants ./fuzz
+
+.PHONY: test-short
+test-short: ## the tests that take no time, without cgo
+	CGO_ENABLED=0 go test -short ./...
+
+.PHONY: test-long
+test-long: ## all tests, in their long form: more seeds, more kills
+	@$(with_rocksdb) MILLRACE_LONG=1 go test -count=1 -shuffle=on -timeout 4h -tags "$$TAGS,invariants" ./...
+
+.PHONY: race
+race: ## all tests twice under the race detector
+	@$(with_rocksdb) go test -race -count=2 -shuffle=on -timeout 1h -tags "$$TAGS,invariants" ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME, none begun after FUZZTOTAL
+	@go run -C tools ./fuzz -time $(FUZZTIME) -total $(FUZZTOTAL)
+
+.PHONY: mutants
+mutants: ## deliberate mistakes, each of which a named test must catch
+	@go run -C tools ./mutants
+
+.PHONY: bench
+bench: ## micro-benchmarks by BENCH=, COUNT runs; compare two outputs with benchstat
+	@$(with_rocksdb) go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -tags "$$TAGS" ./...
+
+.PHONY: build
+build: ## bin/millrace
+	@$(with_rocksdb) go build -tags "$$TAGS" -o bin/millrace ./cmd/millrace
+
+.PHONY: cross
+cross: ## builds and vets without cgo, for this machine and for linux and darwin on arm64
+	CGO_ENABLED=0 go build ./... && CGO_ENABLED=0 go vet ./...
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build ./... && CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go vet ./...
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go build ./... && CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go vet ./...
+
+.PHONY: fmt
+fmt: ## formats all Go files
+	$(tool) gofumpt -w .
+
+.PHONY: fmt-check
+fmt-check: ## fails if a Go file is not formatted
+	@files=$$($(tool) gofumpt -l .) || exit 1; \
+	if [ -n "$$files" ]; then printf 'not formatted (make fmt):\n%s\n' "$$files" >&2; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet, with all tags
+	@$(with_rocksdb) go vet -tags "$$TAGS,invariants" ./... && go vet -tags mutant ./internal/mutant ./broker/...
+	@cd tools && go vet ./...
+
+.PHONY: lint
+lint: ## golangci-lint; the first run builds it, which takes minutes
+	@$(with_rocksdb) $(tool) golangci-lint run --build-tags "$$TAGS,invariants" ./...
+	@cd tools && go tool golangci-lint run -c ../.golangci.yml ./...
+
+.PHONY: vuln
+vuln: ## known vulnerabilities, where their data base answers
+	@out=$$($(tool) govulncheck ./... 2>&1) || { rc=$$?; case "$$out" in \
+	  *"fetching vulnerabilities"*) echo "vuln: skipped: the vulnerability data base does not answer"; exit 0;; \
+	  *) printf '%s\n' "$$out"; exit $$rc;; esac; }; printf '%s\n' "$$out"
+
+.PHONY: tidy
+tidy: ## go.mod and go.sum of all modules
+	go mod tidy
+	cd tools && go mod tidy
+
+.PHONY: clean
+clean: ## removes bin/; the cache folder stays (see CONTRIBUTING.md)
+	rm -rf bin
