@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rocksdb keeps the bases of stores in RocksDB: one DB a task, a column
+// family a store. It is compiled in with -tags rocksdb (and grocksdb_clean_link),
+// which needs cgo and the library; without the tag Open answers [ErrNotBuilt].
+//
+// There is no write-ahead log. Families are flushed one by one, so after a crash
+// two stores of a task may be of two moments; each one's header lies in its own
+// family and was written in one batch with its data, so each says truly of which.
+package rocksdb
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/state/internal/folder"
+)
+
+const kind = "rocksdb"
+
+// ErrNotBuilt says that this program was compiled without RocksDB.
+var ErrNotBuilt = errors.New("this program was built without RocksDB (build with -tags rocksdb,grocksdb_clean_link, or use Pebble)")
+
+// Built tells whether RocksDB is compiled in.
+const Built = built
+
+// An Option changes a backend.
+type Option interface{ apply(*limits) }
+
+type option func(*limits)
+
+func (o option) apply(l *limits) { o(l) }
+
+// limits are the memory that all DBs of a backend share, in bytes.
+type limits struct {
+	blockCache, writeBuffers int64
+}
+
+// BlockCache sets the memory of the cache of blocks that all DBs of the backend
+// share, in bytes. The default is 64 MiB.
+func BlockCache(bytes int64) Option { return option(func(l *limits) { l.blockCache = bytes }) }
+
+// WriteBuffers sets up to which size in bytes the writes of all DBs of the backend
+// gather in memory before they are written to files. The default is 128 MiB.
+func WriteBuffers(bytes int64) Option { return option(func(l *limits) { l.writeBuffers = bytes }) }
+
+// At makes a backend whose DBs lie in folders below dir. Nothing is touched before
+// the first Open.
+func At(dir string, opts ...Option) state.Backend {
+	b := &backend{root: folder.At(dir, kind), limits: limits{blockCache: 64 << 20, writeBuffers: 128 << 20}}
+	for _, o := range opts {
+		o.apply(&b.limits)
+	}
+	return b
+}
+
+type backend struct {
+	root   *folder.Root
+	limits limits
+
+	mu     sync.Mutex
+	shared *shared // made by the first Open
+}
+
+func (b *backend) String() string { return kind }
+func (b *backend) Dir() string    { return b.root.Dir() }
+
+func (b *backend) Open(path string) (state.DB, error) {
+	if !Built {
+		return nil, fmt.Errorf("open rocksdb: %w", ErrNotBuilt)
+	}
+	full, err := b.root.Take(path)
+	if err != nil {
+		return nil, fmt.Errorf("open rocksdb: %w", err)
+	}
+	b.mu.Lock()
+	if b.shared == nil {
+		b.shared = newShared(b.limits)
+	}
+	s := b.shared
+	b.mu.Unlock()
+	db, err := openDB(full, s, func() { b.root.Leave(path) })
+	if err != nil {
+		b.root.Leave(path)
+		return nil, fmt.Errorf("open rocksdb %s: %w", full, err)
+	}
+	return db, nil
+}
+
+func (b *backend) SetAside(path, cause string) error { return b.root.SetAside(path, cause) }
+
+func (b *backend) Close() error {
+	b.mu.Lock()
+	s := b.shared
+	b.shared = nil
+	b.mu.Unlock()
+	if s != nil {
+		s.destroy()
+	}
+	return b.root.Close()
+}
