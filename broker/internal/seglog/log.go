@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// maxRelative is how far an offset may lie from the base of its segment: the
+// indexes have 32 bits for it.
+const maxRelative = math.MaxInt32
+
+// A Log is one partition's log. All methods are safe for concurrent use. One
+// append runs at a time; reads run beside it and beside each other without a lock.
+//
+// Lock order: meta before mu; the others are leaves.
+type Log struct {
+	cfg Config
+
+	mu        sync.Mutex // the appender's, held over its write
+	producers producers  // guarded by mu
+	closing   bool       // guarded by mu: no append and no roll begins any more
+	flushSoon bool       // guarded by mu: FlushInterval's goroutine is under way
+
+	segs   atomic.Pointer[[]*segment] // by base offset, never empty while open; replaced under mu, never changed
+	start  atomic.Int64               // log start offset
+	end    atomic.Int64               // log end offset, published after the bytes
+	epochs epochs
+	loaded ring
+
+	flush   flusher
+	failure atomic.Pointer[error] // why appends are refused for good
+	closed  atomic.Bool           // reads are refused
+
+	meta     sync.Mutex // serialises writing the small files
+	recovery int64      // guarded by meta: recovery point in the checkpoint: all below is durable
+
+	wg        sync.WaitGroup // settle and flushLater
+	stop      chan struct{}  // closed by close
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// LogStartOffset is the first offset that can be read.
+func (l *Log) LogStartOffset() int64 { return l.start.Load() }
+
+// LogEndOffset is the offset that the next record gets.
+func (l *Log) LogEndOffset() int64 { return l.end.Load() }
+
+// Size is the number of bytes in the log's segments, without indexes.
+func (l *Log) Size() int64 {
+	var n int64
+	for _, s := range *l.segs.Load() {
+		n += s.size.Load()
+	}
+	return n
+}
+
+// LatestEpoch is the leader epoch of the last batch, -1 if there was none.
+func (l *Log) LatestEpoch() int32 { return l.epochs.latest() }
+
+// EndOffsetForEpoch answers OffsetForLeaderEpoch (KIP-320): the largest epoch in
+// the log that is not above epoch, and the offset after its last record. Both are
+// -1 if epoch is newer than all; for an epoch older than all, it is epoch itself and
+// the log's first offset.
+func (l *Log) EndOffsetForEpoch(epoch int32) (foundEpoch int32, endOffset int64) {
+	return l.epochs.endOffset(epoch, l.end.Load())
+}
+
+// DeleteRecords moves the log start offset up to upTo, durably, and removes the
+// segments that lie below it. It answers the log start offset, which never moves
+// back. Errors: [ErrOffsetOutOfRange] over the log end offset, [ErrClosed].
+func (l *Log) DeleteRecords(upTo int64) (logStartOffset int64, err error) {
+	l.meta.Lock()
+	defer l.meta.Unlock()
+	start := l.start.Load()
+	switch {
+	case l.closed.Load():
+		return start, fmt.Errorf("delete records: %w", ErrClosed)
+	case upTo > l.end.Load():
+		return start, fmt.Errorf("delete records up to %d: %w: log ends at %d", upTo, ErrOffsetOutOfRange, l.end.Load())
+	case upTo <= start:
+		return start, nil
+	}
+	l.epochs.deleteBefore(upTo)
+	if err := l.writeCheckpoint(upTo, l.recovery); err != nil {
+		return start, fmt.Errorf("delete records up to %d: %w", upTo, err)
+	}
+	l.start.Store(upTo)
+	for _, s := range l.dropBelow(upTo) {
+		s.release()
+		if err := removeFiles(l.cfg.FS, l.cfg.Dir, s.base); err != nil { // the next Open does it
+			l.cfg.Logger.Warn("remove deleted segment", "file", s.path, "cause", err)
+		}
+	}
+	return upTo, nil
+}
+
+// dropBelow takes the segments that end at or below start off the list, but
+// never the active one, and returns them.
+func (l *Log) dropBelow(start int64) []*segment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	segs := *l.segs.Load()
+	n := 0
+	for n < len(segs)-1 && segs[n+1].base <= start {
+		n++
+	}
+	if n > 0 {
+		l.publish(slices.Clone(segs[n:]))
+	}
+	return segs[:n]
+}
+
+func (l *Log) publish(segs []*segment) { l.segs.Store(&segs) }
+
+// fail refuses appends from here on; the first reason stays.
+func (l *Log) fail(cause error) error {
+	err := fmt.Errorf("%w: %w", ErrLogFailed, cause)
+	if l.failure.CompareAndSwap(nil, &err) {
+		l.cfg.Logger.Error("log has failed, appends are refused", "dir", l.cfg.Dir, "cause", cause)
+	}
+	return err
+}
+
+func (l *Log) failed() error {
+	if err := l.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Close waits for work under way, syncs what was appended, and writes what lets
+// the next Open be quick. Reads that began before go on. A second call waits for
+// the first and returns its error.
+func (l *Log) Close() error {
+	l.closeOnce.Do(func() {
+		l.quiesce()
+		if l.closeErr = l.failed(); l.closeErr == nil {
+			l.closeErr = l.settleAll()
+		}
+		l.letGo()
+	})
+	return l.closeErr
+}
+
+// Remove closes the log and removes its folder with all that is in it.
+func (l *Log) Remove() error {
+	l.closeOnce.Do(func() {
+		l.quiesce()
+		l.letGo()
+	})
+	if err := l.cfg.FS.RemoveAll(l.cfg.Dir); err != nil {
+		return fmt.Errorf("remove log: %w", err)
+	}
+	if err := l.cfg.FS.SyncDir(filepath.Dir(l.cfg.Dir)); err != nil {
+		return fmt.Errorf("remove log: %w", err)
+	}
+	return nil
+}
+
+// quiesce lets no more appends begin and waits for the log's goroutines.
+func (l *Log) quiesce() {
+	l.mu.Lock()
+	l.closing = true
+	l.mu.Unlock()
+	close(l.stop)
+	l.wg.Wait()
+}
+
+// letGo refuses reads and closes the files as soon as the readers are done.
+func (l *Log) letGo() {
+	l.meta.Lock() // no DeleteRecords under way
+	defer l.meta.Unlock()
+	l.closed.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range *l.segs.Load() {
+		s.release()
+	}
+}
+
+// settleAll makes everything durable and leaves the mark of a clean stop.
+func (l *Log) settleAll() error {
+	end := l.end.Load()
+	if err := l.sync(); err != nil {
+		return err
+	}
+	segs := *l.segs.Load()
+	var errs []error
+	for _, s := range segs {
+		errs = append(errs, s.writeIndex(false))
+	}
+	l.mu.Lock()
+	snapshot := l.producers.encode(end)
+	l.mu.Unlock()
+	l.meta.Lock()
+	defer l.meta.Unlock()
+	errs = append(errs, l.writeSnapshot(end, snapshot), l.writeCheckpoint(l.start.Load(), end))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close log: %w", err)
+	}
+	l.pruneSnapshots()
+	mark := encodePair(cleanMagic, end, segs[len(segs)-1].size.Load())
+	if err := replaceFile(l.cfg.FS, filepath.Join(l.cfg.Dir, cleanName), mark); err != nil {
+		return fmt.Errorf("close log: %w", err)
+	}
+	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
+		return fmt.Errorf("close log: %w", err)
+	}
+	return nil
+}

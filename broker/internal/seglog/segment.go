@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/internal/vfs"
+)
+
+const (
+	logSuffix      = ".log"
+	indexSuffix    = ".index"
+	timeSuffix     = ".timeindex"
+	snapshotSuffix = ".snapshot"
+	tempSuffix     = ".tmp"
+
+	filePerm = 0o644
+	dirPerm  = 0o755
+)
+
+// A segment is one file of the log and its indexes. One goroutine appends; any
+// may read what was published.
+type segment struct {
+	log  *Log
+	base int64 // offset of its first batch
+	path string
+	file vfs.File
+	refs atomic.Int32 // one for the log's list, one for each reader; 0: the file is closed
+	size atomic.Int64 // bytes of whole batches, published after they are written
+
+	build     indexer // the appender's
+	firstSeen int64   // the appender's: ms of wall time at the first append, 0: not known
+
+	synced int64 // bytes known to be durable; the one flush's
+
+	mu      sync.Mutex
+	idx     *indexes  // guarded by mu; nil: in the files only
+	written bool      // guarded by mu: the index files hold idx
+	max     timeEntry // guarded by mu: highest timestamp, its batch; valid if hasMax
+	hasMax  bool      // guarded by mu
+}
+
+func fileName(dir string, offset int64, suffix string) string {
+	return filepath.Join(dir, fmt.Sprintf("%020d%s", offset, suffix))
+}
+
+// parseName is the offset in a file's name; ok is false for other files.
+func parseName(name, suffix string) (offset int64, ok bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(digits) != 20 {
+		return 0, false
+	}
+	offset, err := strconv.ParseInt(digits, 10, 64)
+	return offset, err == nil && offset >= 0 && digits[0] != '+'
+}
+
+// openSegment opens the file of the segment at base, with the flags given beside O_RDWR.
+func (l *Log) openSegment(base int64, flag int) (*segment, error) {
+	s := &segment{log: l, base: base, path: fileName(l.cfg.Dir, base, logSuffix)}
+	s.build.interval = int64(l.cfg.IndexIntervalBytes)
+	f, err := l.cfg.FS.OpenFile(s.path, os.O_RDWR|flag, filePerm)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Size()
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	s.file = f
+	s.refs.Store(1)
+	s.size.Store(size)
+	return s, nil
+}
+
+// acquire keeps the file open until release. It fails if that is too late.
+func (s *segment) acquire() bool {
+	for {
+		n := s.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if s.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (s *segment) release() {
+	if s.refs.Add(-1) == 0 {
+		_ = s.file.Close() // all was synced that should be: nothing to learn from it
+	}
+}
+
+// index returns the indexes: from memory, else from the files, else made anew
+// from the log file. It is safe beside the appender.
+func (s *segment) index() (indexes, error) {
+	s.mu.Lock()
+	if s.idx != nil {
+		x := *s.idx
+		s.mu.Unlock()
+		return x, nil
+	}
+	s.mu.Unlock()
+	x, err := s.readIndex()
+	if err != nil {
+		return s.rebuildIndex(err)
+	}
+	s.keepIndex(x, true)
+	return *x, nil
+}
+
+// keepIndex holds the indexes of a sealed segment in memory, for some time.
+func (s *segment) keepIndex(x *indexes, written bool) {
+	s.mu.Lock()
+	s.idx, s.written = x, written
+	s.mu.Unlock()
+	if old := s.log.loaded.add(s); old != nil {
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		if old.written {
+			old.idx = nil
+		}
+	}
+}
+
+// A ring holds the sealed segments whose indexes were loaded last: those of a
+// long log don't fit into memory.
+type ring struct {
+	mu   sync.Mutex
+	segs [4]*segment // guarded by mu
+	at   int         // guarded by mu: the oldest
+}
+
+// add puts s in place of the oldest, which it returns.
+func (r *ring) add(s *segment) *segment {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Contains(r.segs[:], s) {
+		return nil
+	}
+	old := r.segs[r.at]
+	r.segs[r.at] = s
+	r.at = (r.at + 1) % len(r.segs)
+	return old
+}
+
+// readIndex reads the index files.
+func (s *segment) readIndex() (*indexes, error) {
+	dir := filepath.Dir(s.path)
+	size := s.size.Load()
+	limit := size/HeaderSize*timeEntrySize + indexTrailer
+	offsets, err1 := readFile(s.log.cfg.FS, fileName(dir, s.base, indexSuffix), limit)
+	times, err2 := readFile(s.log.cfg.FS, fileName(dir, s.base, timeSuffix), limit)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	return decodeIndexes(offsets, times, size)
+}
+
+// rebuildIndex makes the indexes from the log file and writes them. Where the
+// file is damaged they end: who reads on will meet the damage.
+func (s *segment) rebuildIndex(cause error) (indexes, error) {
+	s.log.cfg.Logger.Warn("rebuild index of segment", "file", s.path, "cause", cause)
+	x := &indexes{}
+	b := indexer{interval: s.build.interval}
+	w := newWalker(s, 0, s.base, s.size.Load(), scanWindow)
+	for {
+		h, pos, err := w.next()
+		if _, damaged := errors.AsType[*CorruptError](err); damaged || errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return indexes{}, err
+		}
+		b.add(x, &h, int32(h.BaseOffset-s.base), pos)
+	}
+	b.flushTime(x)
+	s.keepIndex(x, false)
+	if err := s.writeIndex(false); err != nil {
+		s.log.cfg.Logger.Warn("write rebuilt index", "file", s.path, "cause", err)
+	}
+	return *x, nil
+}
+
+// maxTimestamp is the highest timestamp of the segment and the offset of the
+// first batch that has it; ok is false if the segment is empty.
+func (s *segment) maxTimestamp() (ts, base int64, ok bool, err error) {
+	s.mu.Lock()
+	if s.hasMax {
+		defer s.mu.Unlock()
+		return s.max.ts, s.base + int64(s.max.rel), true, nil
+	}
+	s.mu.Unlock()
+	x, err := s.index()
+	if err != nil || len(x.times) == 0 {
+		return 0, 0, false, err
+	}
+	last := x.times[len(x.times)-1]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.max, s.hasMax = last, true
+	return last.ts, s.base + int64(last.rel), true, nil
+}
+
+// add takes note of a batch at pos in the indexes. It is the appender's.
+func (s *segment) add(h *Header, pos int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idx == nil {
+		s.idx = &indexes{}
+	}
+	s.build.add(s.idx, h, int32(h.BaseOffset-s.base), pos)
+	s.max, s.hasMax, s.written = s.build.max, s.build.any, false
+}
+
+// writeIndex writes the index files if they are not as in memory. With drop, the
+// copy in memory is given up. No append may run beside it.
+func (s *segment) writeIndex(drop bool) error {
+	s.mu.Lock()
+	if s.idx == nil || s.written {
+		s.mu.Unlock()
+		return nil
+	}
+	s.build.flushTime(s.idx)
+	x := *s.idx
+	s.mu.Unlock()
+	offsets, times := x.encode(s.size.Load())
+	dir := filepath.Dir(s.path)
+	if err := writeFile(s.log.cfg.FS, fileName(dir, s.base, indexSuffix), offsets); err != nil {
+		return err
+	}
+	if err := writeFile(s.log.cfg.FS, fileName(dir, s.base, timeSuffix), times); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written = true
+	if drop {
+		s.idx = nil
+	}
+	return nil
+}
+
+// removeFiles removes the files of the segment at base, the log file first:
+// indexes without it are swept up by the next Open.
+func removeFiles(fsys vfs.FS, dir string, base int64) error {
+	var errs []error
+	for _, suffix := range []string{logSuffix, indexSuffix, timeSuffix} {
+		if err := fsys.Remove(fileName(dir, base, suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+// OffsetForTimestamp finds the first record of timestamp ts (ms) or later, below
+// limit: its offset, timestamp and the leader epoch it was written in. ok is
+// false if there is none. It reads the records of one batch; where these can't be
+// decoded, which is their producer's fault, the batch itself is the answer.
+func (l *Log) OffsetForTimestamp(ts, limit int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
+	f := find{ts: ts, start: l.start.Load(), limit: min(limit, l.end.Load())}
+	for _, s := range *l.segs.Load() {
+		if s.base >= f.limit {
+			break
+		}
+		if !s.acquire() {
+			continue
+		}
+		err = s.findTime(&f)
+		s.release()
+		if err != nil {
+			return -1, -1, -1, false, fmt.Errorf("offset for timestamp %d: %w", ts, err)
+		}
+		if f.ok {
+			return f.offset, f.timestamp, f.epoch, true, nil
+		}
+	}
+	return -1, -1, -1, false, l.checkOpen()
+}
+
+// MaxTimestamp finds the record with the highest timestamp below limit, the first
+// of them: its offset, timestamp and leader epoch. ok is false if there is no record.
+func (l *Log) MaxTimestamp(limit int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
+	start := l.start.Load()
+	limit = min(limit, l.end.Load())
+	best, at := int64(math.MinInt64), int64(-1)
+	for _, s := range *l.segs.Load() {
+		if s.base >= limit {
+			break
+		}
+		if !s.acquire() {
+			continue
+		}
+		ts, base, some, err := s.highest(start, limit)
+		s.release()
+		if err != nil {
+			return -1, -1, -1, false, fmt.Errorf("max timestamp: %w", err)
+		}
+		if some && (ts > best || at < 0) {
+			best, at = ts, base
+		}
+	}
+	if at < 0 {
+		return -1, -1, -1, false, l.checkOpen()
+	}
+	s, err := l.acquire(at)
+	if err != nil {
+		return -1, -1, -1, false, fmt.Errorf("max timestamp: %w", err)
+	}
+	defer s.release()
+	h, pos, err := s.locate(at)
+	f := find{ts: best, start: start, limit: limit}
+	if err == nil {
+		err = s.findIn(&f, &h, pos)
+	}
+	if err != nil {
+		return -1, -1, -1, false, fmt.Errorf("max timestamp: %w", err)
+	}
+	if !f.ok { // the header claims a time that no record has
+		f.claim(&h)
+	}
+	return f.offset, f.timestamp, f.epoch, true, nil
+}
+
+func (l *Log) checkOpen() error {
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// A find is a look-up by time among the records from start to limit.
+type find struct {
+	ts, start, limit int64
+
+	offset, timestamp int64
+	epoch             int32
+	ok                bool
+}
+
+// findTime looks into s if it has a record that late.
+func (s *segment) findTime(f *find) error {
+	highest, _, ok, err := s.maxTimestamp()
+	if err != nil || !ok || highest < f.ts {
+		return err
+	}
+	x, err := s.index()
+	if err != nil {
+		return err
+	}
+	return s.findFrom(f, max(f.start, s.base+int64(x.before(f.ts))))
+}
+
+// findFrom looks into the batches of s from the one that holds offset from on.
+func (s *segment) findFrom(f *find, from int64) error {
+	w, err := s.walkFrom(from)
+	if err != nil {
+		return err
+	}
+	for !f.ok {
+		h, pos, err := w.next()
+		if errors.Is(err, io.EOF) || err == nil && h.BaseOffset >= f.limit {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if h.LastOffset() < from || h.MaxTimestamp < f.ts {
+			continue
+		}
+		if err := s.findIn(f, &h, pos); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errFound = errors.New("found")
+
+// findIn looks into one batch, whose header claims a record that late.
+func (s *segment) findIn(f *find, h *Header, pos int64) error {
+	batch := make([]byte, h.Length) // not longer than the file: the walker has seen to it
+	if err := readFull(s.file, batch, pos); err != nil {
+		return &CorruptError{File: s.path, Position: pos, Offset: h.BaseOffset, Cause: err}
+	}
+	err := EachRecord(batch, func(r Record) error {
+		if r.Timestamp >= f.ts && r.Offset >= f.start && r.Offset < f.limit {
+			f.offset, f.timestamp, f.epoch, f.ok = r.Offset, r.Timestamp, h.LeaderEpoch, true
+			return errFound
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errFound) {
+		f.claim(h)
+	}
+	return nil
+}
+
+// claim takes the word of a header for what its records can't tell.
+func (f *find) claim(h *Header) {
+	f.offset, f.timestamp, f.epoch, f.ok = max(h.BaseOffset, f.start), h.MaxTimestamp, h.LeaderEpoch, true
+}
+
+// highest is the highest timestamp of the batches from start to limit and the
+// base offset of the first that has it; ok is false if there is no batch.
+func (s *segment) highest(start, limit int64) (ts, base int64, ok bool, err error) {
+	ts, base, ok, err = s.maxTimestamp()
+	if err != nil || !ok || base >= start && base < limit {
+		return ts, base, ok, err
+	}
+	w, err := s.walkFrom(max(start, s.base))
+	if err != nil {
+		return 0, 0, false, err
+	}
+	ok = false
+	for {
+		h, _, err := w.next()
+		if errors.Is(err, io.EOF) || err == nil && h.BaseOffset >= limit {
+			return ts, base, ok, nil
+		}
+		if err != nil {
+			return 0, 0, false, err
+		}
+		if h.LastOffset() >= start && (!ok || h.MaxTimestamp > ts) {
+			ts, base, ok = h.MaxTimestamp, h.BaseOffset, true
+		}
+	}
+}
