@@ -13,7 +13,7 @@ import (
 // the default in its comment, which is Kafka's own, unless it says otherwise.
 type Config struct {
 	Log        OffsetsLog // required
-	Partitions int32      // required: partitions of __consumer_offsets
+	Partitions int32      // 50: partitions of __consumer_offsets
 
 	// InitialRebalanceDelay is how long the first rebalance of an empty group
 	// waits for more members (KIP-134). 0 means no wait; Kafka's default for
@@ -25,9 +25,16 @@ type Config struct {
 	OffsetRetention       time.Duration // 7 days: offsets.retention.minutes
 	MaxMetadataBytes      int           // 4096: offset.metadata.max.bytes
 
+	// MaxRecordBytes bounds one record and one Append, so that they fit into
+	// a batch of the log: 1000000, within Kafka's default of
+	// max.message.bytes. A group whose record is larger is refused its
+	// assignment.
+	MaxRecordBytes int
+
 	// TopicName and TopicID resolve the topic ids of OffsetCommit and
 	// OffsetFetch v10. They are called from many goroutines and must not
-	// block for long. Nil means that no id is known.
+	// block for long. A nil TopicName means that no id is known; a nil
+	// TopicID also that offsets are committed for a topic of any name.
 	TopicName func(id [16]byte) (name string, ok bool)
 	TopicID   func(name string) (id [16]byte, ok bool)
 
@@ -36,6 +43,9 @@ type Config struct {
 
 // withDefaults returns c with its zero fields filled in.
 func (c Config) withDefaults() Config {
+	if c.Partitions <= 0 {
+		c.Partitions = 50
+	}
 	if c.MinSessionTimeout == 0 {
 		c.MinSessionTimeout = 6 * time.Second
 	}
@@ -51,11 +61,11 @@ func (c Config) withDefaults() Config {
 	if c.MaxMetadataBytes == 0 {
 		c.MaxMetadataBytes = 4096
 	}
+	if c.MaxRecordBytes == 0 {
+		c.MaxRecordBytes = 1_000_000
+	}
 	if c.TopicName == nil {
 		c.TopicName = func([16]byte) (string, bool) { return "", false }
-	}
-	if c.TopicID == nil {
-		c.TopicID = func(string) ([16]byte, bool) { return [16]byte{}, false }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

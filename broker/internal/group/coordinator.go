@@ -5,98 +5,161 @@ package group
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // A Coordinator is the group coordinator of all partitions of
-// __consumer_offsets. Its methods may be called from many goroutines. Each
-// request method blocks until its answer may be sent and returns nil never:
-// if ctx ends first, the answer carries COORDINATOR_NOT_AVAILABLE and nobody
-// is there to read it. They read the request, keep parts of it, and never
-// change it.
+// __consumer_offsets. Its methods may be called from many goroutines. A
+// request method blocks until its answer may be sent, and never returns nil.
+// If ctx ends first, or the coordinator does not run, the answer is
+// COORDINATOR_NOT_AVAILABLE; what the request did stands, so that a member
+// whose JoinGroup is given up stays until its session ends.
+//
+// A request is only read. Its byte slices are copied where they are kept, its
+// strings are kept as they are.
 type Coordinator struct {
-	cfg Config
+	cfg   Config
+	parts []*partition
 
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	started atomic.Bool
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
 }
 
 // New returns a Coordinator that does nothing before Start.
 func New(cfg Config) *Coordinator {
-	return &Coordinator{cfg: cfg.withDefaults()}
+	c := &Coordinator{cfg: cfg.withDefaults(), cancel: func() {}}
+	for id := range c.cfg.Partitions {
+		c.parts = append(c.parts, newPartition(id, c.cfg))
+	}
+	return c
 }
 
 // Start begins to load all partitions and returns at once. Until a partition
 // is loaded its requests are answered COORDINATOR_LOAD_IN_PROGRESS. The
-// coordinator stops when ctx ends or at Close. Start is called once.
+// coordinator stops when ctx ends or at Close. Start is called once, and not
+// at the same time as Close.
 func (c *Coordinator) Start(ctx context.Context) {
-	_, c.cancel = context.WithCancel(ctx)
+	ctx, c.cancel = context.WithCancel(ctx)
+	for _, p := range c.parts {
+		c.wg.Go(func() { p.run(ctx) })
+	}
+	c.started.Store(true)
 }
 
 // Close stops the coordinator and waits for all its goroutines. Requests under
 // way are answered COORDINATOR_NOT_AVAILABLE. Calling it twice is safe.
 func (c *Coordinator) Close() {
-	if c.cancel != nil {
-		c.cancel()
-	}
+	c.cancel()
 	c.wg.Wait()
 }
 
-// JoinGroup answers when the rebalance that the join is part of completes.
+// partitionOf returns the partition that holds group.
+func (c *Coordinator) partitionOf(group string) *partition {
+	return c.parts[PartitionFor(group, int32(len(c.parts)))]
+}
+
+// ask has p step the event that make returns for a token. The answer is the
+// body of its reply, or, if there is none, an error code.
+func (c *Coordinator) ask(ctx context.Context, p *partition, event func(token) event) *call {
+	q := &call{event: event, answer: make(chan answer, 1)} // the loop never waits for a caller
+	if !c.started.Load() {
+		q.answer <- answer{code: errCoordinatorNotAvailable}
+		return q
+	}
+	select {
+	case p.inbox <- q:
+	case <-ctx.Done():
+		q.answer <- answer{code: errCoordinatorNotAvailable}
+	case <-p.done:
+		q.answer <- answer{code: errCoordinatorNotAvailable}
+	}
+	return q
+}
+
+// wait waits for the answer to q, which ask put to p.
+func (q *call) wait(ctx context.Context, p *partition) answer {
+	select {
+	case a := <-q.answer:
+		return a
+	default:
+	}
+	select {
+	case a := <-q.answer:
+		return a
+	case <-ctx.Done():
+	case <-p.done:
+		// The loop may have answered just before it ended.
+		select {
+		case a := <-q.answer:
+			return a
+		default:
+		}
+	}
+	return answer{code: errCoordinatorNotAvailable}
+}
+
+// one asks p for a reply of type R, or calls failed with an error code.
+func one[R any](ctx context.Context, c *Coordinator, p *partition, event func(token) event, failed func(code int16) R) R {
+	a := c.ask(ctx, p, event).wait(ctx, p)
+	if a.code != errNone {
+		return failed(a.code)
+	}
+	return a.body.(R)
+}
+
+// JoinGroup answers when the join phase that it is part of ends.
 func (c *Coordinator) JoinGroup(ctx context.Context, client Client, req *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse {
-	resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
-	resp.ErrorCode = 15
-	return resp
+	return one(ctx, c, c.partitionOf(req.Group), func(t token) event {
+		return joinEvent{token: t, client: client, req: req, fresh: newUUID()}
+	}, func(code int16) *kmsg.JoinGroupResponse {
+		return joinFailure(req.Version, req.MemberID, code)
+	})
 }
 
-// SyncGroup answers when the leader's assignment is in the log.
-func (c *Coordinator) SyncGroup(ctx context.Context, client Client, req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
-	resp := req.ResponseKind().(*kmsg.SyncGroupResponse)
-	resp.ErrorCode = 15
-	return resp
+// SyncGroup answers when the assignment of the leader is in the log.
+func (c *Coordinator) SyncGroup(ctx context.Context, _ Client, req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
+	return one(ctx, c, c.partitionOf(req.Group), func(t token) event {
+		return syncEvent{token: t, req: req}
+	}, func(code int16) *kmsg.SyncGroupResponse {
+		return syncFailure(req.Version, code)
+	})
 }
 
-// Heartbeat keeps a member's session alive.
-func (c *Coordinator) Heartbeat(ctx context.Context, client Client, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
-	resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
-	resp.ErrorCode = 15
-	return resp
+// Heartbeat keeps the session of a member alive and tells it of rebalances.
+func (c *Coordinator) Heartbeat(ctx context.Context, _ Client, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
+	return one(ctx, c, c.partitionOf(req.Group), func(t token) event {
+		return heartbeatEvent{token: t, req: req}
+	}, func(code int16) *kmsg.HeartbeatResponse {
+		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+		resp.ErrorCode = code
+		return resp
+	})
 }
 
 // LeaveGroup removes members.
-func (c *Coordinator) LeaveGroup(ctx context.Context, client Client, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGroupResponse {
-	resp := req.ResponseKind().(*kmsg.LeaveGroupResponse)
-	resp.ErrorCode = 15
-	return resp
-}
-
-// OffsetCommit answers when the offsets are in the log.
-func (c *Coordinator) OffsetCommit(ctx context.Context, client Client, req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse {
-	return req.ResponseKind().(*kmsg.OffsetCommitResponse)
-}
-
-// OffsetFetch returns committed offsets, of several groups since v8.
-func (c *Coordinator) OffsetFetch(ctx context.Context, client Client, req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchResponse {
-	return req.ResponseKind().(*kmsg.OffsetFetchResponse)
-}
-
-// DescribeGroups describes the groups named.
-func (c *Coordinator) DescribeGroups(ctx context.Context, client Client, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse {
-	return req.ResponseKind().(*kmsg.DescribeGroupsResponse)
-}
-
-// ListGroups lists the groups of all partitions.
-func (c *Coordinator) ListGroups(ctx context.Context, client Client, req *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse {
-	return req.ResponseKind().(*kmsg.ListGroupsResponse)
-}
-
-// DeleteGroups deletes empty groups with their offsets.
-func (c *Coordinator) DeleteGroups(ctx context.Context, client Client, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse {
-	return req.ResponseKind().(*kmsg.DeleteGroupsResponse)
+func (c *Coordinator) LeaveGroup(ctx context.Context, _ Client, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGroupResponse {
+	return one(ctx, c, c.partitionOf(req.Group), func(t token) event {
+		return leaveEvent{token: t, req: req}
+	}, func(code int16) *kmsg.LeaveGroupResponse {
+		resp := req.ResponseKind().(*kmsg.LeaveGroupResponse)
+		resp.ErrorCode = code
+		return resp
+	})
 }
 
 // TopicDeleted drops the committed offsets of topic in all groups. It returns
-// once every partition has taken note of it, not when the tombstones are in
-// the log.
-func (c *Coordinator) TopicDeleted(topic string) {}
+// when every partition has taken note of it, or ends; the tombstones reach the
+// log soon after, also if an append fails in between.
+func (c *Coordinator) TopicDeleted(topic string) {
+	ctx := context.Background()
+	calls := make([]*call, len(c.parts))
+	for i, p := range c.parts {
+		calls[i] = c.ask(ctx, p, func(token) event { return topicDeletedEvent{topic} })
+	}
+	for i, p := range c.parts {
+		calls[i].wait(ctx, p)
+	}
+}
