@@ -121,12 +121,11 @@ func (c *connections) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ n
 		c.open++
 	}
 	away := c.open == 0
-	tell := away != c.away
+	if away != c.away && c.changed != nil {
+		c.changed(err) // under the lock: in order
+	}
 	c.away = away
 	c.mu.Unlock()
-	if tell && c.changed != nil {
-		c.changed(err)
-	}
 }
 
 // OnBrokerDisconnect implements kgo.HookBrokerDisconnect. A connection that ends

@@ -43,6 +43,9 @@ type Cluster interface {
 	// Ranges gives where each partition's log starts and where what may be read
 	// ends: the last stable offset.
 	Ranges(ctx context.Context, parts []Partition) (map[Partition]Range, error)
+	// Ends gives the end of what may be read of each partition, with the leader
+	// epoch that the leader is in, -1 if it does not say.
+	Ends(ctx context.Context, parts []Partition) (map[Partition]Position, error)
 	// EpochEnd is the end of a leader epoch in a partition's log, or of the
 	// greatest smaller one, with that epoch: OffsetForLeaderEpoch. -1 if unknown.
 	EpochEnd(ctx context.Context, p Partition, epoch int32) (Position, error)
@@ -99,7 +102,7 @@ type Batch struct {
 	Partition     Partition
 	Records       []plan.Raw // in the order of offsets, not empty
 	HighWatermark int64      // the partition's at the time of the fetch
-	Bytes         int64      // keys, values and headers of Records
+	Bytes         int64      // about the memory of Records
 }
 
 // MemberConfig is how a process takes part in its group.

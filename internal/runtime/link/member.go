@@ -164,12 +164,15 @@ func fetchError(ctx context.Context, p Partition, err error) error {
 	return fmt.Errorf("fetch %s: %w", p, err)
 }
 
+// recordCost is the memory of a record besides its bytes.
+const recordCost = 96
+
 func batch(topic string, p *kgo.FetchPartition) Batch {
 	b := Batch{Partition: Partition{topic, p.Partition}, HighWatermark: p.HighWatermark}
 	b.Records = make([]plan.Raw, len(p.Records))
 	for i, r := range p.Records {
 		b.Records[i] = raw(r)
-		b.Bytes += int64(len(r.Key) + len(r.Value))
+		b.Bytes += recordCost + int64(len(r.Key)+len(r.Value))
 		for _, h := range r.Headers {
 			b.Bytes += int64(len(h.Key) + len(h.Value))
 		}

@@ -93,13 +93,18 @@ func (k *Kafka) Ranges(ctx context.Context, parts []Partition) (map[Partition]Ra
 	}
 	ranges := make(map[Partition]Range, len(parts))
 	for _, p := range parts {
-		ranges[p] = Range{starts[p], ends[p]}
+		ranges[p] = Range{starts[p].Offset, ends[p].Offset}
 	}
 	return ranges, nil
 }
 
-func (k *Kafka) listOffsets(ctx context.Context, parts []Partition, at int64) (map[Partition]int64, error) {
-	found := make(map[Partition]int64, len(parts))
+// Ends implements [Cluster].
+func (k *Kafka) Ends(ctx context.Context, parts []Partition) (map[Partition]Position, error) {
+	return k.listOffsets(ctx, parts, -1)
+}
+
+func (k *Kafka) listOffsets(ctx context.Context, parts []Partition, at int64) (map[Partition]Position, error) {
+	found := make(map[Partition]Position, len(parts))
 	left := set(parts)
 	for try := 1; len(left) > 0; try++ {
 		if try > 1 {
@@ -133,7 +138,7 @@ func (k *Kafka) listOffsets(ctx context.Context, parts []Partition, at int64) (m
 				if err != nil {
 					return nil, fmt.Errorf("list offsets of %s-%d: %w", t.Topic, p.Partition, err)
 				}
-				found[Partition{t.Topic, p.Partition}] = p.Offset
+				found[Partition{t.Topic, p.Partition}] = Position{p.Offset, p.LeaderEpoch}
 				delete(left, Partition{t.Topic, p.Partition})
 			}
 		}

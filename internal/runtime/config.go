@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	goruntime "runtime"
+	"time"
+
+	"github.com/millrace/millrace/internal/runtime/link"
+	"github.com/millrace/millrace/state"
+)
+
+// Config is what a run of a plan needs to know. The zero value of a field means
+// the default in its comment.
+type Config struct {
+	// Link says how to reach the brokers. Group, OnAway and Log are set by the App.
+	Link link.Config
+	// Connect opens the link. link.Open; tests give a cluster in memory.
+	Connect func(link.Config) (link.Cluster, error)
+
+	// Stores is where state lies. state.Memory(). The App closes what it opens
+	// there, not the backend.
+	Stores       state.Backend
+	StoreOptions state.Options
+
+	Workers   int // goroutines that run tasks. GOMAXPROCS
+	Restorers int // tasks that are restored at a time. 2
+
+	CommitInterval time.Duration // 30s
+	OpenBytes      int64         // uncommitted state that brings a commit on, all stores together. 64 MiB
+	QueueBytes     int64         // fetched and not processed, for each task, before its inputs are paused. 8 MiB
+	BaseLagBytes   int64         // committed bytes of a store that are not durable before a flush. 64 MiB
+	BaseLagTime    time.Duration // their age before a flush. 30s
+	PurgeInterval  time.Duration // between deletions of what was read of repartition topics. 30s
+
+	Replication      int16         // of internal topics. -1: the broker's default
+	SessionTimeout   time.Duration // 45s
+	RebalanceTimeout time.Duration // 60s
+	Stay             bool          // remain a member of the group on Close, for a restart within the session
+	CloseTimeout     time.Duration // the bound of the close that the end of Start's context brings. 30s
+
+	// Listener is called with every change of state, in order, on a goroutine of
+	// its own.
+	Listener func(State)
+	Log      *slog.Logger // slog.Default()
+}
+
+func (c Config) withDefaults() Config {
+	def(&c.Workers, goruntime.GOMAXPROCS(0))
+	def(&c.Restorers, 2)
+	def(&c.CommitInterval, 30*time.Second)
+	def(&c.OpenBytes, 64<<20)
+	def(&c.QueueBytes, 8<<20)
+	def(&c.BaseLagBytes, 64<<20)
+	def(&c.BaseLagTime, 30*time.Second)
+	def(&c.PurgeInterval, 30*time.Second)
+	def(&c.Replication, -1)
+	def(&c.SessionTimeout, 45*time.Second)
+	def(&c.RebalanceTimeout, time.Minute)
+	def(&c.CloseTimeout, 30*time.Second)
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Stores == nil {
+		c.Stores = state.Memory()
+	}
+	if c.Connect == nil {
+		c.Connect = func(lc link.Config) (link.Cluster, error) {
+			k, err := link.Open(lc)
+			if err != nil {
+				return nil, err
+			}
+			return k, nil
+		}
+	}
+	return c
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// check returns all that is wrong, after withDefaults.
+func (c *Config) check() error {
+	var errs []error
+	positive := func(name string, v int64) {
+		if v < 0 {
+			errs = append(errs, fmt.Errorf("%s is negative", name))
+		}
+	}
+	positive("Workers", int64(c.Workers))
+	positive("Restorers", int64(c.Restorers))
+	positive("CommitInterval", int64(c.CommitInterval))
+	positive("OpenBytes", c.OpenBytes)
+	positive("QueueBytes", c.QueueBytes)
+	positive("BaseLagBytes", c.BaseLagBytes)
+	positive("BaseLagTime", int64(c.BaseLagTime))
+	positive("PurgeInterval", int64(c.PurgeInterval))
+	positive("SessionTimeout", int64(c.SessionTimeout))
+	positive("RebalanceTimeout", int64(c.RebalanceTimeout))
+	positive("CloseTimeout", int64(c.CloseTimeout))
+	if c.Replication < -1 {
+		errs = append(errs, fmt.Errorf("Replication is %d", c.Replication))
+	}
+	if c.Stay && c.Stores.Dir() == "" {
+		errs = append(errs, errors.New("Stay needs stores with a folder, where the instance's id is kept"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Progress is how far an instance is, at one moment.
+type Progress struct {
+	State   State
+	Records int64 // processed by the tasks that are assigned now
+	Tasks   []TaskProgress
+}
+
+// TaskProgress is how far a task is.
+type TaskProgress struct {
+	ID      TaskID
+	Running bool
+	Records int64 // processed since it was assigned
+	Inputs  []InputProgress
+	// Changelog offsets read, and to be read, by the restore at its start.
+	Restored, ToRestore int64
+}
+
+// InputProgress is how far an input of a task is. Offsets are next ones.
+type InputProgress struct {
+	Topic     string
+	Partition int32
+	Position  int64 // processed; -1: not known yet
+	Committed int64 // -1: none
+	End       int64 // high watermark as of the last fetch; -1: not known yet
+}
+
+// Lag is the number of offsets not processed yet, 0 if it is not known.
+func (p InputProgress) Lag() int64 {
+	if p.Position < 0 || p.End < 0 {
+		return 0
+	}
+	return max(0, p.End-p.Position)
+}
+
+// Lag is the sum over all inputs.
+func (p Progress) Lag() int64 {
+	var lag int64
+	for _, t := range p.Tasks {
+		for _, in := range t.Inputs {
+			lag += in.Lag()
+		}
+	}
+	return lag
+}
+
+// Progress gives a snapshot, tasks in order of their ids.
+func (a *App) Progress() Progress {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := Progress{State: a.life.get()}
+	for _, s := range a.tasks() {
+		t := TaskProgress{
+			ID: s.id, Running: s.phase == running, Records: s.processed.Load(),
+			Restored: s.restored.Load(), ToRestore: s.toRestore.Load(),
+		}
+		for _, part := range s.need {
+			in := s.inputs[part]
+			t.Inputs = append(t.Inputs, InputProgress{
+				Topic: part.Topic, Partition: part.Num,
+				Position: in.position.Load(), Committed: in.committed.Load(), End: in.end.Load(),
+			})
+		}
+		slices.SortFunc(t.Inputs, func(x, y InputProgress) int { return cmp.Compare(x.Topic, y.Topic) })
+		p.Records += t.Records
+		p.Tasks = append(p.Tasks, t)
+	}
+	return p
+}
+
+func compareID(x, y TaskID) int {
+	return cmp.Or(cmp.Compare(x.Sub, y.Sub), cmp.Compare(x.Partition, y.Partition))
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/internal/runtime/link"
+	"github.com/millrace/millrace/state"
+)
+
+// bring makes a task ready and gives it to its worker: it waits until the stores
+// of the last holder of the task are closed, opens them, restores them, and lets
+// the inputs flow.
+func (a *App) bring(s *slot, before chan struct{}) {
+	err := a.prepare(s, before)
+	a.mu.Lock()
+	stopped := s.phase == ending
+	if err == nil && !stopped {
+		s.phase, s.given = running, true
+		s.worker.do(func() { s.worker.start(s) })
+		a.mu.Unlock()
+		a.member.Resume(s.need...)
+		a.refresh()
+		return
+	}
+	s.phase = ending
+	a.mu.Unlock()
+	close(s.released)
+	a.closeSlot(s)
+	if err != nil && !stopped && a.hard.Err() == nil {
+		a.fail(fmt.Errorf("task %s: %w", s.id, err))
+	}
+}
+
+func (a *App) prepare(s *slot, before chan struct{}) error {
+	if before != nil {
+		select {
+		case <-before:
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
+	}
+	select {
+	case a.restores <- struct{}{}:
+		defer func() { <-a.restores }()
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+	if err := a.locate(s); err != nil {
+		return err
+	}
+	if err := a.openStores(s); err != nil {
+		return err
+	}
+	var err error
+	s.task, err = NewTask(TaskConfig{
+		Sub: s.sub, Partition: s.id.Partition, Stores: storesOf(s), Out: laneOutputs{s.worker.lane},
+	})
+	return err
+}
+
+func storesOf(s *slot) []state.Store {
+	var stores []state.Store
+	for _, o := range s.stores {
+		stores = append(stores, o.store)
+	}
+	return stores
+}
+
+// laneOutputs are the ways out of a task that runs on a worker.
+type laneOutputs struct{ lane link.Lane }
+
+func (o laneOutputs) Output(topic string) plan.Output {
+	d := link.NewDest(topic, link.AnyPartition)
+	return func(key, value []byte, timestamp int64, headers []plan.Header) error {
+		return o.lane.Append(d, key, value, timestamp, headers)
+	}
+}
+
+// locate asks where the task's inputs stand, for who wants to know the lag before
+// the first record comes.
+func (a *App) locate(s *slot) error {
+	committed, err := a.cluster.Committed(s.ctx, s.need)
+	if err != nil {
+		return err
+	}
+	ranges, err := a.cluster.Ranges(s.ctx, s.need)
+	if err != nil {
+		return err
+	}
+	for p, in := range s.inputs {
+		in.end.Store(ranges[p].End)
+		in.position.Store(ranges[p].Start)
+		if pos, ok := committed[p]; ok {
+			in.position.Store(max(pos.Offset, ranges[p].Start))
+			in.committed.Store(pos.Offset)
+		}
+	}
+	return nil
+}
+
+// errRebuild says that the bases of a task must be set aside, and why.
+type errRebuild struct{ cause string }
+
+func (e *errRebuild) Error() string { return e.cause }
+
+// openStores opens the bases of a task and brings them up to the end of their
+// changelogs. Bases that do not fit are set aside, the whole folder of the task,
+// and built again from the start.
+func (a *App) openStores(s *slot) error {
+	if len(s.sub.Stores) == 0 {
+		return nil
+	}
+	path := a.dir.task(a.clusterID, s.id)
+	for try := 0; ; try++ {
+		err := a.tryOpen(s, path)
+		rebuild, ok := errors.AsType[*errRebuild](err)
+		if !ok || try > 0 {
+			return err
+		}
+		if err := a.closeStores(s); err != nil {
+			a.log.Debug("close stores that are set aside", "task", s.id, "err", err)
+		}
+		a.log.Warn("the task's state is set aside and rebuilt from its changelogs", "task", s.id, "path", path, "cause", rebuild.cause)
+		if err := a.cfg.Stores.SetAside(path, rebuild.cause); err != nil {
+			return fmt.Errorf("set state aside: %w", err)
+		}
+	}
+}
+
+func (a *App) tryOpen(s *slot, path string) error {
+	db, err := a.cfg.Stores.Open(path)
+	if errors.Is(err, state.ErrUnusable) {
+		return &errRebuild{err.Error()}
+	}
+	if err != nil {
+		return fmt.Errorf("open state: %w", err)
+	}
+	s.db, s.stores = db, nil
+	var logs []link.Partition
+	for _, def := range s.sub.Stores {
+		o, err := a.openStore(s, def)
+		if err != nil {
+			return err
+		}
+		s.stores = append(s.stores, o)
+		logs = append(logs, link.Partition{Topic: o.header.Changelog, Num: o.header.Partition})
+	}
+	ranges, err := a.cluster.Ranges(s.ctx, logs)
+	if err != nil {
+		return err
+	}
+	from := make([]int64, len(s.stores))
+	for i, o := range s.stores {
+		if from[i], err = a.startOf(s, o, ranges[logs[i]]); err != nil {
+			return err
+		}
+		s.toRestore.Add(ranges[logs[i]].End - from[i])
+	}
+	for i, o := range s.stores {
+		if err := a.restore(s, o, from[i], ranges[logs[i]].End); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) openStore(s *slot, def *plan.Store) (*openStore, error) {
+	base, err := s.db.Base(def.Name)
+	if err != nil {
+		return nil, fmt.Errorf("open the base of store %q: %w", def.Name, err)
+	}
+	st := def.Open(base, a.cfg.StoreOptions)
+	topic := a.plan.Changelog(def.Name)
+	return &openStore{
+		base:      base,
+		store:     st,
+		changelog: link.NewDest(topic, s.id.Partition),
+		header: state.Header{
+			Cluster: a.clusterID, ChangelogID: a.topics[topic].ID, Changelog: topic, Partition: s.id.Partition,
+			LeaderEpoch: state.NoEpoch, Kind: st.Kind(), Serdes: st.Serdes(), Format: state.Format,
+		},
+	}, nil
+}
+
+// startOf is the changelog offset to restore a store from.
+func (a *App) startOf(s *slot, o *openStore, log link.Range) (int64, error) {
+	have, ok, err := o.base.Header()
+	if errors.Is(err, state.ErrDamaged) || errors.Is(err, state.ErrUnusable) {
+		return 0, &errRebuild{fmt.Sprintf("store %q: %v", o.store.Name(), err)}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the header of store %q: %w", o.store.Name(), err)
+	}
+	if !ok {
+		o.header.Position = log.Start
+		return log.Start, nil
+	}
+	cause, err := checker{a.cluster, time.Now()}.misfit(s.ctx, have, o.header, log)
+	if err != nil {
+		return 0, fmt.Errorf("check the base of store %q: %w", o.store.Name(), err)
+	}
+	if cause != "" {
+		return 0, &errRebuild{fmt.Sprintf("store %q: %s", o.store.Name(), cause)}
+	}
+	o.header.Position, o.header.LeaderEpoch = have.Position, have.LeaderEpoch
+	return have.Position, nil
+}
+
+// restore reads a changelog up to its end, as it was when the restore began.
+func (a *App) restore(s *slot, o *openStore, from, end int64) error {
+	if from >= end {
+		return nil
+	}
+	part := link.Partition{Topic: o.header.Changelog, Num: o.header.Partition}
+	began := time.Now()
+	r := a.cluster.Read(part, o.header.ChangelogID, from, end)
+	var changes []state.Change
+	for {
+		recs, next, err := r.Next(s.ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if _, ok := errors.AsType[*link.OutOfRangeError](err); ok {
+			return &errRebuild{fmt.Sprintf("store %q: %v", o.store.Name(), err)}
+		}
+		if err != nil {
+			return fmt.Errorf("restore store %q: %w", o.store.Name(), err)
+		}
+		changes = changes[:0]
+		for i := range recs {
+			changes = append(changes, state.Change{Key: recs[i].Key, Value: recs[i].Value, Timestamp: recs[i].Timestamp})
+		}
+		o.header.Position = next.Offset
+		if next.Epoch >= 0 {
+			o.header.LeaderEpoch = next.Epoch
+		}
+		o.header.AppliedAt = time.Now().UnixMilli()
+		if err := o.store.Restore(changes, o.header); err != nil {
+			return fmt.Errorf("restore store %q: %w", o.store.Name(), err)
+		}
+		s.restored.Add(next.Offset - from)
+		from = next.Offset
+	}
+	if err := o.store.Restored(); err != nil {
+		return fmt.Errorf("restore store %q: %w", o.store.Name(), err)
+	}
+	a.log.Debug("store restored", "task", s.id, "store", o.store.Name(), "offset", end, "took", time.Since(began))
+	return nil
+}
+
+// closeSlot closes a task's stores, when no worker has it any more.
+func (a *App) closeSlot(s *slot) {
+	defer close(s.closed)
+	if err := a.closeStores(s); err != nil {
+		a.log.Warn("the task's state was not closed well: what is missing is restored later", "task", s.id, "err", err)
+	}
+}
+
+func (a *App) closeStores(s *slot) error {
+	var errs []error
+	for _, o := range s.stores {
+		if s.discarded {
+			o.store.Discard()
+		}
+		errs = append(errs, o.store.Close())
+	}
+	s.stores = nil
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+		s.db = nil
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/internal/runtime/link"
+	"github.com/millrace/millrace/state"
+)
+
+// A phase is how far a slot is. It only grows, but for aborts.
+type phase int
+
+const (
+	waiting   phase = iota // for the rest of its partitions
+	restoring              // its stores are opened and brought up to date
+	running                // its worker has it
+	ending                 // told to release or to drop it
+)
+
+// A slot is a task of this instance, from the assignment of its first partition
+// until its stores are closed.
+type slot struct {
+	id     TaskID
+	sub    *plan.Sub
+	need   []link.Partition // all its inputs
+	inputs map[link.Partition]*progress
+	worker *worker
+	queue  *queue
+	ctx    context.Context // of opening and restoring: the worker's way to end it is a message
+	cancel context.CancelFunc
+
+	released chan struct{} // closed: nothing will be committed for it any more
+	closed   chan struct{} // closed: its stores are
+
+	have  map[link.Partition]bool // guarded by App.mu
+	phase phase                   // guarded by App.mu
+	given bool                    // to its worker; guarded by App.mu
+
+	processed           atomic.Int64
+	restored, toRestore atomic.Int64 // changelog offsets
+
+	// The worker's, once it has it.
+	started   bool
+	task      *Task
+	db        state.DB
+	stores    []*openStore
+	cur       link.Batch // being processed; Records is what is left
+	curBytes  int64
+	touched   bool // something was processed since the last seal
+	dirty     int64
+	discarded bool // it ends without a commit
+	leaving   bool // it ends with one
+}
+
+// progress is how far one input is. Offsets are next ones.
+type progress struct {
+	position  atomic.Int64 // processed; -1: not known yet
+	committed atomic.Int64 // -1: none
+	end       atomic.Int64 // high watermark; -1: not known yet
+	internal  bool
+}
+
+// An openStore is a store of a slot with its way to the changelog.
+type openStore struct {
+	base      state.Base
+	store     state.Store
+	header    state.Header // as of the last commit
+	changelog *link.Dest
+	flushed   time.Time
+}
+
+func (a *App) newSlot(id TaskID, sub *plan.Sub) *slot {
+	s := &slot{
+		id: id, sub: sub,
+		inputs:   map[link.Partition]*progress{},
+		have:     map[link.Partition]bool{},
+		released: make(chan struct{}),
+		closed:   make(chan struct{}),
+		worker:   a.leastLoaded(),
+	}
+	for _, n := range sub.Sources {
+		p := link.Partition{Topic: n.Topic, Num: id.Partition}
+		if a.topics[n.Topic].Partitions <= id.Partition || s.inputs[p] != nil {
+			continue
+		}
+		in := &progress{internal: n.Internal}
+		in.position.Store(-1)
+		in.committed.Store(-1)
+		in.end.Store(-1)
+		s.inputs[p] = in
+		s.need = append(s.need, p)
+	}
+	s.queue = &queue{flow: a.member, limit: a.cfg.QueueBytes}
+	s.ctx, s.cancel = context.WithCancel(a.hard)
+	s.worker.load++
+	return s
+}
+
+// leastLoaded picks the worker with the fewest tasks. Under App.mu.
+func (a *App) leastLoaded() *worker {
+	return slices.MinFunc(a.workers, func(x, y *worker) int { return x.load - y.load })
+}
+
+// assigned implements link.MemberConfig.Assigned.
+func (a *App) assigned(parts []link.Partition) {
+	<-a.joined // the member is known from here on
+	a.mu.Lock()
+	a.inGroup = true
+	var err error
+	for _, p := range parts {
+		if n := a.topics[p.Topic].Partitions; p.Num >= n && err == nil {
+			err = fmt.Errorf("topic %q has grown beyond its %d partitions: state of keys that move is in other tasks; reset the application", p.Topic, n)
+		}
+		if !a.closing && err == nil {
+			a.attach(p)
+		}
+	}
+	a.mu.Unlock()
+	if err != nil {
+		a.fail(err)
+	}
+	a.refresh()
+}
+
+// attach gives a partition to its task. Under App.mu.
+func (a *App) attach(p link.Partition) {
+	sub := a.subs[p.Topic]
+	if sub == nil {
+		return
+	}
+	id := TaskID{sub.Name, p.Num}
+	s := a.slots[id]
+	if s == nil {
+		s = a.newSlot(id, sub)
+		a.slots[id] = s
+	}
+	s.have[p] = true
+	a.owners[p] = s
+	if len(s.have) == len(s.need) && s.phase == waiting {
+		s.phase = restoring
+		before := a.ended[id]
+		a.wg.Go(func() { a.bring(s, before) })
+	}
+}
+
+// detach takes partitions away and returns the tasks that lose any. What such a
+// task keeps waits in a new slot. Under App.mu.
+func (a *App) detach(parts []link.Partition) []*slot {
+	var gone []*slot
+	for _, p := range parts {
+		s := a.owners[p]
+		if s == nil {
+			continue
+		}
+		delete(a.owners, p)
+		delete(s.have, p)
+		if !slices.Contains(gone, s) {
+			gone = append(gone, s)
+		}
+	}
+	for _, s := range gone {
+		a.forget(s)
+		for p := range s.have {
+			a.member.Pause(p)
+			a.attach(p)
+		}
+	}
+	return gone
+}
+
+// forget makes room for another slot of the same task, which will wait until the
+// stores of this one are closed. Under App.mu.
+func (a *App) forget(s *slot) {
+	if a.slots[s.id] != s {
+		return
+	}
+	delete(a.slots, s.id)
+	a.ended[s.id] = s.closed
+	s.worker.load--
+}
+
+// revoked implements link.MemberConfig.Revoked: it returns when the tasks are
+// committed and released.
+func (a *App) revoked(parts []link.Partition) {
+	a.mu.Lock()
+	gone := a.detach(parts)
+	for _, s := range gone {
+		a.end(s, false)
+	}
+	a.mu.Unlock()
+	a.refresh()
+	limit := time.NewTimer(a.cfg.RebalanceTimeout * 4 / 5)
+	defer limit.Stop()
+	for _, s := range gone {
+		select {
+		case <-s.released:
+			continue
+		case <-a.hard.Done():
+			return
+		case <-limit.C:
+			a.log.Warn("tasks could not be committed before the rebalance ended: they are dropped",
+				"tasks", len(gone), "bound", a.cfg.RebalanceTimeout*4/5)
+		}
+		a.dropAll(gone)
+		return
+	}
+}
+
+// lost implements link.MemberConfig.Lost.
+func (a *App) lost(parts []link.Partition) {
+	a.mu.Lock()
+	gone := a.detach(parts)
+	a.mu.Unlock()
+	if len(gone) > 0 {
+		a.log.Warn("partitions are lost: their tasks are dropped, and go on from the last commit", "tasks", len(gone))
+	}
+	a.dropAll(gone)
+	a.refresh()
+}
+
+// dropAll ends tasks without a commit and waits until they are.
+func (a *App) dropAll(gone []*slot) {
+	a.mu.Lock()
+	for _, s := range gone {
+		a.end(s, true)
+	}
+	a.mu.Unlock()
+	for _, s := range gone {
+		select {
+		case <-s.released:
+		case <-a.hard.Done():
+			return
+		}
+	}
+}
+
+// end starts the end of a slot, with a commit or without. Under App.mu.
+func (a *App) end(s *slot, drop bool) {
+	was := s.phase
+	s.phase = ending
+	s.queue.close()
+	s.cancel()
+	switch was {
+	case waiting:
+		close(s.released)
+		close(s.closed)
+	case restoring: // bring sees it
+	case running, ending:
+		if s.given {
+			s.worker.do(func() { s.worker.end(s, drop) })
+		}
+	}
+}
+
+// tasks lists the slots in order of their ids. Under App.mu.
+func (a *App) tasks() []*slot {
+	return slices.SortedFunc(maps.Values(a.slots), func(x, y *slot) int { return compareID(x.id, y.id) })
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/runtime/link"
+)
+
+// sliceRecords is how many records a worker processes between two looks at the
+// clock and at its messages.
+const sliceRecords = 512
+
+// A worker runs its tasks, one at a time, and commits them together. What others
+// want of it comes as messages, run on its goroutine in the order of do.
+type worker struct {
+	app  *App
+	lane link.Lane
+	load int // slots that are its; guarded by App.mu
+
+	wake chan struct{} // capacity 1: something was added to inbox or ready
+
+	mu    sync.Mutex
+	inbox []func()
+	ready []*slot // whose queues have something, each once
+
+	// Its own.
+	slots      []*slot
+	inFlight   *commit      // at most one
+	commits    chan *commit // to its committer; capacity 1, so that sending never blocks
+	lastCommit time.Time
+	dirty      int64
+	stopped    bool
+}
+
+func newWorker(a *App) *worker {
+	return &worker{
+		app: a, lane: a.cluster.Lane(), wake: make(chan struct{}, 1), commits: make(chan *commit, 1),
+	}
+}
+
+// do has fn run on the worker's goroutine.
+func (w *worker) do(fn func()) {
+	w.mu.Lock()
+	w.inbox = append(w.inbox, fn)
+	w.mu.Unlock()
+	signal(w.wake)
+}
+
+// offer tells the worker that a slot's queue has something.
+func (w *worker) offer(s *slot) {
+	w.mu.Lock()
+	w.ready = append(w.ready, s)
+	w.mu.Unlock()
+	signal(w.wake)
+}
+
+func (w *worker) run(ctx context.Context) {
+	w.lastCommit = time.Now()
+	timer := time.NewTimer(w.app.cfg.CommitInterval)
+	defer timer.Stop()
+	for {
+		w.takeMessages()
+		if w.stopped || ctx.Err() != nil {
+			return
+		}
+		worked := w.step()
+		now := time.Now()
+		w.commitIfDue(now)
+		if worked {
+			continue
+		}
+		timer.Reset(w.untilDue(now))
+		select {
+		case <-w.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// untilDue is the time to the next commit. One in flight wakes the worker itself.
+func (w *worker) untilDue(now time.Time) time.Duration {
+	if w.inFlight != nil {
+		return w.app.cfg.CommitInterval
+	}
+	return w.lastCommit.Add(w.app.cfg.CommitInterval).Sub(now)
+}
+
+func (w *worker) takeMessages() {
+	w.mu.Lock()
+	inbox := w.inbox
+	w.inbox = nil
+	w.mu.Unlock()
+	for _, fn := range inbox {
+		fn()
+	}
+}
+
+// step processes a slice of one task's records. false means that there is nothing
+// to do, or that a commit must end first.
+func (w *worker) step() bool {
+	if w.inFlight != nil && w.dirty >= 2*w.openBytes() {
+		return false
+	}
+	s := w.next()
+	if s == nil {
+		return false
+	}
+	if !s.started || s.leaving || s.discarded {
+		return true // start offers it again
+	}
+	if len(s.cur.Records) == 0 {
+		b, ok := s.queue.take()
+		if !ok {
+			return true
+		}
+		s.cur, s.curBytes = b, b.Bytes
+	}
+	w.process(s)
+	w.requeue(s)
+	return true
+}
+
+func (w *worker) next() *slot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.ready) == 0 {
+		return nil
+	}
+	s := w.ready[0]
+	w.ready = slices.Delete(w.ready, 0, 1)
+	return s
+}
+
+func (w *worker) requeue(s *slot) {
+	w.mu.Lock()
+	w.ready = append(w.ready, s)
+	w.mu.Unlock()
+}
+
+// process runs a slice of the batch in hand.
+func (w *worker) process(s *slot) {
+	n := min(sliceRecords, len(s.cur.Records))
+	recs := s.cur.Records[:n]
+	s.touched = true
+	if err := s.task.Process(s.cur.Partition.Topic, recs); err != nil {
+		w.app.fail(err)
+		w.discard(s)
+		return
+	}
+	s.processed.Add(int64(n))
+	s.inputs[s.cur.Partition].position.Store(recs[n-1].Offset + 1)
+	dirty := s.task.DirtyBytes()
+	w.dirty += dirty - s.dirty
+	s.dirty = dirty
+	s.cur.Records = s.cur.Records[n:]
+	if len(s.cur.Records) == 0 {
+		s.cur = link.Batch{}
+		s.queue.done(s.curBytes)
+	}
+}
+
+// openBytes is this worker's share of the bound on what is not committed.
+func (w *worker) openBytes() int64 { return w.app.cfg.OpenBytes / int64(len(w.app.workers)) }
+
+// start takes a restored task over.
+func (w *worker) start(s *slot) {
+	w.slots = append(w.slots, s)
+	now := time.Now()
+	for _, st := range s.stores {
+		st.flushed = now
+	}
+	s.started = true
+	w.requeue(s)
+}
+
+// end lets a task go: with a commit of what it has done, or without.
+func (w *worker) end(s *slot, drop bool) {
+	if s.discarded || isClosed(s.released) {
+		return
+	}
+	if drop {
+		w.discard(s)
+		w.finish(s)
+		return
+	}
+	if s.leaving {
+		return
+	}
+	s.leaving = true
+	switch {
+	case w.inFlight.has(s): // finishCommit goes on
+	case !s.touched:
+		w.finish(s)
+	case w.inFlight == nil:
+		w.startCommit([]*slot{s})
+	}
+}
+
+// discard takes a task out of everything that is to come.
+func (w *worker) discard(s *slot) {
+	s.discarded = true
+	s.touched = false
+}
+
+// finish gives a task's partitions back, and has its stores closed elsewhere.
+func (w *worker) finish(s *slot) {
+	w.slots = slices.DeleteFunc(w.slots, func(x *slot) bool { return x == s })
+	w.dirty -= s.dirty
+	close(s.released)
+	w.app.wg.Go(func() { w.app.closeSlot(s) })
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
