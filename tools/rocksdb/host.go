@@ -103,22 +103,23 @@ func (h host) member() (member, library string, err error) {
 	return "librocksdbjni-" + arch + ".so", "librocksdb.so", nil
 }
 
-// firstError is the line of a program's output that says what went wrong.
-func firstError(out []byte, err error) error {
-	var first string
+// cause adds to err the line of a program's output that says what went wrong:
+// the first that looks like an error to Maven, apt-get, gcc or ld, else the last.
+func cause(out []byte, err error) error {
+	var last string
 	for line := range strings.Lines(string(out)) {
 		line = strings.TrimSpace(line)
-		if first == "" {
-			first = line
+		if line == "" {
+			continue
 		}
-		if l := strings.ToLower(line); strings.HasPrefix(l, "[error]") ||
-			strings.HasPrefix(l, "e:") || strings.Contains(l, "error:") {
-			first = line
+		last = line
+		if l := strings.ToLower(line); strings.HasPrefix(l, "[error]") || strings.HasPrefix(l, "e: ") ||
+			strings.Contains(l, "error:") || strings.Contains(l, "cannot find") {
 			break
 		}
 	}
-	if first == "" {
+	if last == "" {
 		return err
 	}
-	return fmt.Errorf("%w: %s", err, first)
+	return fmt.Errorf("%w: %s", err, last)
 }

@@ -153,7 +153,7 @@ func (s *setup) fetch(ctx context.Context, tmp string) (string, error) {
 	out, err := s.run(ctx, tmp, "", "mvn", "-B", "-q", "-Dstyle.color=never", s.pins.plugin,
 		"-Dartifact="+s.pins.artifact, "-DoutputDirectory="+tmp)
 	if err != nil {
-		return "", fmt.Errorf("fetch %s: %w", s.pins.artifact, firstError(out, err))
+		return "", fmt.Errorf("fetch %s: %w", s.pins.artifact, cause(out, err))
 	}
 	jars, _ := filepath.Glob(filepath.Join(tmp, "*.jar"))
 	if len(jars) != 1 {
@@ -179,7 +179,7 @@ func (s *setup) needMaven(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("install the Maven client: %w", firstError(out, err))
+		return fmt.Errorf("install the Maven client: %w", cause(out, err))
 	}
 	return nil
 }
@@ -188,7 +188,7 @@ func (s *setup) needMaven(ctx context.Context) error {
 func (s *setup) header(ctx context.Context, dst string) error {
 	out, err := s.run(ctx, s.root, "", "go", "mod", "download", "-json", s.pins.header)
 	if err != nil {
-		return fmt.Errorf("download %s: %w", s.pins.header, firstError(out, err))
+		return fmt.Errorf("download %s: %w", s.pins.header, cause(out, err))
 	}
 	var mod struct{ Dir string }
 	if err := json.Unmarshal(out, &mod); err != nil || mod.Dir == "" {
@@ -215,7 +215,7 @@ func (s *setup) adapt(ctx context.Context, file string) error {
 			{"codesign", "--force", "--sign", "-", file},
 		} {
 			if out, err := s.run(ctx, "", "", c[0], c[1:]...); err != nil {
-				return fmt.Errorf("name the library: %w", firstError(out, err))
+				return fmt.Errorf("name the library: %w", cause(out, err))
 			}
 		}
 	case "linux":
@@ -244,10 +244,10 @@ func (s *setup) probe(ctx context.Context, tmp string, f flags) error {
 	out, err := s.run(ctx, "", probeSource, s.host.cc, "-x", "c", "-", "-o", exe, "-I"+f.include,
 		"-L"+f.lib, "-Wl,-rpath,"+f.lib, "-lrocksdb", "-lstdc++", "-pthread")
 	if err != nil {
-		return fmt.Errorf("link with RocksDB: %w", firstError(out, err))
+		return fmt.Errorf("link with RocksDB: %w", cause(out, err))
 	}
 	if out, err = s.run(ctx, "", "", exe); err != nil {
-		return fmt.Errorf("run with RocksDB: %w", firstError(out, err))
+		return fmt.Errorf("run with RocksDB: %w", cause(out, err))
 	}
 	return nil
 }

@@ -277,3 +277,17 @@ func TestShellLines(t *testing.T) {
 		t.Errorf("without RocksDB the lines are %q", got)
 	}
 }
+
+func TestCause(t *testing.T) {
+	failed := errors.New("exit status 1")
+	for out, want := range map[string]string{
+		"": "exit status 1",
+		"go: downloading go1.27.4 (linux/amd64)\ngo: download go1.27.4: no such host\n": "exit status 1: go: download go1.27.4: no such host",
+		"/usr/bin/ld: cannot find -lstdc++\ncollect2: error: ld returned 1\n":           "exit status 1: /usr/bin/ld: cannot find -lstdc++",
+		"[ERROR] no such artifact\n[ERROR] see the log\n":                               "exit status 1: [ERROR] no such artifact",
+	} {
+		if got := cause([]byte(out), failed).Error(); got != want {
+			t.Errorf("cause(%q) = %q, want %q", out, got, want)
+		}
+	}
+}
