@@ -49,6 +49,13 @@ func (q *queue) push(b link.Batch) (first bool) {
 	return first
 }
 
+// list says that the worker looks at the queue anyway.
+func (q *queue) list() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.listed = true
+}
+
 // take gives the oldest batch. false means that there is none: the next push tells
 // the worker again.
 func (q *queue) take() (link.Batch, bool) {

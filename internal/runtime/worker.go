@@ -177,12 +177,13 @@ func (w *worker) start(s *slot) {
 		st.flushed = now
 	}
 	s.started = true
+	s.queue.list()
 	w.requeue(s)
 }
 
 // end lets a task go: with a commit of what it has done, or without.
 func (w *worker) end(s *slot, drop bool) {
-	if s.discarded || isClosed(s.released) {
+	if isClosed(s.released) {
 		return
 	}
 	if drop {
