@@ -58,7 +58,7 @@ type App struct {
 func Start(ctx context.Context, p *plan.Plan, cfg Config) (*App, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", p.App, err)
+		return nil, err
 	}
 	log := cfg.Log.With("app", p.App)
 	a := &App{
@@ -80,12 +80,12 @@ func Start(ctx context.Context, p *plan.Plan, cfg Config) (*App, error) {
 	}
 	var err error
 	if a.dir, err = openDataDir(cfg.Stores.Dir(), p.App); err != nil {
-		return nil, fmt.Errorf("start %s: %w", p.App, err)
+		return nil, err
 	}
 	lc := cfg.Link
 	lc.Group, lc.OnAway, lc.Log = p.App, a.onAway, log
 	if a.cluster, err = cfg.Connect(lc); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w", p.App, err), a.dir.close())
+		return nil, errors.Join(err, a.dir.close())
 	}
 	a.hard, a.stopHard = context.WithCancelCause(context.Background())
 	a.wg.Go(a.life.run)

@@ -99,23 +99,18 @@ func (s SASL) mechanism() (sasl.Mechanism, error) {
 	return nil, fmt.Errorf("SASL mechanism %q is not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER", s.Mechanism)
 }
 
-// options are those that every client of ours has. Requests are tried again for
-// as long as their context allows: a broker that is away is waited for, and it is
-// the caller who says for how long.
-func (c *Config) options() []kgo.Opt {
+// ClientOptions are the options of a franz-go client for the same cluster: the way
+// to it, its security, and the extra options.
+func (c *Config) ClientOptions() []kgo.Opt { return append(c.access(), c.Extra...) }
+
+func (c *Config) access() []kgo.Opt {
 	id := c.ClientID
 	if id == "" {
 		id = c.Group
 	}
-	opts := []kgo.Opt{
-		kgo.SeedBrokers(c.Brokers...),
-		kgo.ClientID(id),
-		kgo.SoftwareNameAndVersion("millrace", "0"),
-		kgo.RequestRetries(math.MaxInt32),
-		kgo.RetryTimeout(0),
-		kgo.RetryBackoffFn(backoff),
-		kgo.DisableClientMetrics(),
-		kgo.WithLogger(clientLog{c.Log}),
+	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...)}
+	if id != "" {
+		opts = append(opts, kgo.ClientID(id))
 	}
 	if c.TLS != nil && c.Dialer == nil {
 		opts = append(opts, kgo.DialTLSConfig(c.TLS))
@@ -127,6 +122,20 @@ func (c *Config) options() []kgo.Opt {
 		opts = append(opts, kgo.SASL(m))
 	}
 	return opts
+}
+
+// options are those that every client of ours has. Requests are tried again for
+// as long as their context allows: a broker that is away is waited for, and it is
+// the caller who says for how long.
+func (c *Config) options() []kgo.Opt {
+	return append(c.access(),
+		kgo.SoftwareNameAndVersion("millrace", "0"),
+		kgo.RequestRetries(math.MaxInt32),
+		kgo.RetryTimeout(0),
+		kgo.RetryBackoffFn(backoff),
+		kgo.DisableClientMetrics(),
+		kgo.WithLogger(clientLog{c.Log}),
+	)
 }
 
 // dial puts TLS, if there is any, over the caller's own connections.
