@@ -78,7 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 
 // open does the I/O of Open. What it starts ends with serving.
 func (b *Broker) open(ctx, serving context.Context) (err error) {
-	if err := b.cfg.FS.MkdirAll(b.cfg.Dir, 0o755); err != nil {
+	if err := makeDurable(b.cfg.FS, b.cfg.Dir); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	b.lock, err = b.cfg.FS.Lock(filepath.Join(b.cfg.Dir, "lock"))

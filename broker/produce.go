@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -17,9 +18,8 @@ import (
 
 // Produce (0), versions 3-13; 0-2 are announced and refused, as by Kafka 4.
 // Record batches of format v2 only, one a partition. Not here yet:
-// transactions (a transactional id or batch is refused), log append time,
-// limits on timestamps, and the check that records of compacted topics have
-// keys.
+// transactions (a transactional id or batch is refused), log append time, and
+// limits on timestamps.
 
 // An appending is one partition's part of a request.
 type appending struct {
@@ -123,7 +123,7 @@ func (b *Broker) appendBatch(w *appending, acks int16) {
 	w.resp.BaseOffset, w.resp.LogStartOffset, w.resp.LogAppendTime = a.BaseOffset, a.LogStartOffset, a.LogAppendTime
 }
 
-var errNotEnoughReplicas = fmt.Errorf("not enough replicas in sync")
+var errNotEnoughReplicas = errors.New("not enough replicas in sync")
 
 // checkBatch refuses what the log itself would take.
 func (b *Broker) checkBatch(w *appending, acks int16) error {
@@ -131,12 +131,12 @@ func (b *Broker) checkBatch(w *appending, acks int16) error {
 	if t.internal {
 		return fmt.Errorf("%w: %q is internal", errInvalidTopic, t.name)
 	}
-	if limit := b.cfg.topicNumber(t.configs, "max.message.bytes"); int64(len(w.batch)) > limit {
-		return fmt.Errorf("%w: %d bytes, max.message.bytes is %d", seglog.ErrTooLarge, len(w.batch), limit)
+	if len(w.batch) > t.maxMessageBytes {
+		return fmt.Errorf("%w: %d bytes, max.message.bytes is %d", seglog.ErrTooLarge, len(w.batch), t.maxMessageBytes)
 	}
 	if acks == -1 {
-		if have, want := w.part.inSync(), b.cfg.topicNumber(t.configs, "min.insync.replicas"); int64(have) < want {
-			return fmt.Errorf("%w: %d, min.insync.replicas is %d", errNotEnoughReplicas, have, want)
+		if have := w.part.inSync(); have < t.minInSync {
+			return fmt.Errorf("%w: %d, min.insync.replicas is %d", errNotEnoughReplicas, have, t.minInSync)
 		}
 	}
 	h, err := seglog.ParseHeader(w.batch)
@@ -146,8 +146,38 @@ func (b *Broker) checkBatch(w *appending, acks int16) error {
 	if h.Transactional() {
 		return fmt.Errorf("%w: transactions are not supported", seglog.ErrInvalidRecord)
 	}
+	if t.compacted {
+		return checkKeys(w)
+	}
 	return nil
 }
+
+// checkKeys refuses records without a key, which compaction could neither keep
+// nor drop, and tells the client which they are.
+func checkKeys(w *appending) error {
+	if _, err := seglog.ValidateBatch(w.batch, len(w.batch)); err != nil {
+		return err
+	}
+	index := int32(0)
+	err := seglog.EachRecord(w.batch, func(r seglog.Record) error {
+		if r.Key == nil && len(w.resp.ErrorRecords) < maxErrorRecords {
+			bad := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+			bad.RelativeOffset, bad.ErrorMessage = index, &noKey
+			w.resp.ErrorRecords = append(w.resp.ErrorRecords, bad)
+		}
+		index++
+		return nil
+	})
+	if err == nil && len(w.resp.ErrorRecords) > 0 {
+		err = fmt.Errorf("%w: %d or more records: %s", seglog.ErrInvalidRecord, len(w.resp.ErrorRecords), noKey)
+	}
+	return err
+}
+
+// maxErrorRecords bounds how many records an answer complains about.
+const maxErrorRecords = 100
+
+var noKey = "compacted topic cannot accept message without key"
 
 // flushAll has the flush policy acknowledge what was appended, of all
 // partitions at once: their fsyncs share the disk's.

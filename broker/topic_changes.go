@@ -63,10 +63,10 @@ func (r *registry) create(ctx context.Context, n newTopic) (*topic, error) {
 	if err := r.checkNew(n); err != nil {
 		return nil, err
 	}
-	t := &topic{name: n.name, internal: n.internal, born: r.meta.Incarnation, configs: n.configs}
-	rand.Read(t.id[:])
-	t.parts.Store(new([]*partition))
-	err := r.makeTopic(ctx, t, n.partitions)
+	tm := topicMetadata{Name: n.name, Partitions: n.partitions, Born: r.meta.Incarnation, Internal: n.internal, Configs: n.configs}
+	rand.Read(tm.ID[:])
+	t := r.cfg.newTopicOf(tm)
+	err := r.makeTopic(ctx, t, tm)
 	if err != nil && !errors.Is(err, errNotDurable) {
 		return nil, fmt.Errorf("create topic %q: %w", n.name, errors.Join(err, r.discard(t)))
 	}
@@ -76,17 +76,15 @@ func (r *registry) create(ctx context.Context, n newTopic) (*topic, error) {
 }
 
 // makeTopic makes the folders, then the entry in the metadata file.
-func (r *registry) makeTopic(ctx context.Context, t *topic, partitions int32) error {
-	if err := r.grow(ctx, t, partitions); err != nil {
+func (r *registry) makeTopic(ctx context.Context, t *topic, tm topicMetadata) error {
+	if err := r.grow(ctx, t, tm.Partitions); err != nil {
 		return err
 	}
 	if err := syncDirs(r.cfg.FS, r.topicDir(t.id), r.topicsDir()); err != nil {
 		return err
 	}
 	meta := *r.meta
-	meta.Topics = append(slices.Clone(meta.Topics), topicMetadata{
-		Name: t.name, ID: t.id, Partitions: partitions, Born: t.born, Internal: t.internal, Configs: t.configs,
-	})
+	meta.Topics = append(slices.Clone(meta.Topics), tm)
 	return r.save(&meta)
 }
 

@@ -128,12 +128,6 @@ func (c *Config) topicNumber(configs map[string]string, key string) int64 {
 	return n
 }
 
-// compacted tells whether a topic with the given configs keeps the last record
-// of a key for ever, and nothing else.
-func (c *Config) compactedOnly(configs map[string]string) bool {
-	return strings.TrimSpace(c.topicValue(configs, "cleanup.policy")) == "compact"
-}
-
 // seglog is the configuration of a partition's log.
 func (c *Config) seglog(configs map[string]string, dir string) seglog.Config {
 	ageMs := min(c.topicNumber(configs, "segment.ms"), math.MaxInt64/int64(time.Millisecond))

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -41,6 +42,23 @@ type topic struct {
 	born     int32             // the incarnation that created it
 	configs  map[string]string // those that differ from the broker's
 	parts    atomic.Pointer[[]*partition]
+
+	// What configs and the broker's defaults come to:
+	maxMessageBytes int
+	minInSync       int
+	compacted       bool // cleanup.policy has compact
+	deleted         bool // cleanup.policy has delete
+}
+
+// newTopicOf returns a topic without partitions.
+func (c *Config) newTopicOf(m topicMetadata) *topic {
+	t := &topic{name: m.Name, id: m.ID, internal: m.Internal, born: m.Born, configs: m.Configs}
+	t.parts.Store(new([]*partition))
+	t.maxMessageBytes = int(c.topicNumber(m.Configs, "max.message.bytes"))
+	t.minInSync = int(c.topicNumber(m.Configs, "min.insync.replicas"))
+	policy := c.topicValue(m.Configs, "cleanup.policy")
+	t.compacted, t.deleted = strings.Contains(policy, "compact"), strings.Contains(policy, "delete")
+	return t
 }
 
 func (t *topic) partitions() []*partition { return *t.parts.Load() }
@@ -166,8 +184,7 @@ func (r *registry) openAll(ctx context.Context) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			t := &topic{name: tm.Name, id: tm.ID, internal: tm.Internal, born: tm.Born, configs: tm.Configs}
-			t.parts.Store(new([]*partition))
+			t := r.cfg.newTopicOf(tm)
 			if errs[i] = r.grow(ctx, t, tm.Partitions); errs[i] == nil {
 				r.publish(t, 0)
 			}
@@ -261,6 +278,24 @@ func (r *registry) close() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// makeDurable makes a folder and those above it that are missing, so that they
+// survive a crash.
+func makeDurable(fsys vfs.FS, dir string) error {
+	missing := []string{}
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := fsys.Stat(d); err == nil || d == filepath.Dir(d) {
+			break
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		missing = append(missing, filepath.Dir(d))
+	}
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syncDirs(fsys, missing...)
 }
 
 func syncDirs(fsys vfs.FS, dirs ...string) error {
