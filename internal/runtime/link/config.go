@@ -101,7 +101,7 @@ func (s SASL) mechanism() (sasl.Mechanism, error) {
 
 // ClientOptions are the options of a franz-go client for the same cluster: the way
 // to it, its security, and the extra options.
-func (c *Config) ClientOptions() []kgo.Opt { return append(c.access(), c.Extra...) }
+func (c Config) ClientOptions() []kgo.Opt { return append(c.access(), c.Extra...) }
 
 func (c *Config) access() []kgo.Opt {
 	id := c.ClientID
