@@ -44,12 +44,18 @@ func (f *frame) done() {
 	f.charge.release()
 }
 
-// readChunk is how much of a frame is read, and paid for, at a time: a frame
-// that claims 100 MiB and sends nothing costs this much.
-const readChunk = 256 << 10
+// A frame is read, and paid for, in chunks of a length between these: the next
+// is no longer than what has arrived, so that a frame that claims 100 MiB and
+// sends nothing costs 16 KiB.
+const (
+	firstChunk   = 16 << 10
+	longestChunk = 128 << 10
+)
 
 // writeChunk is how much of an answer must get through in RequestTimeout.
 const writeChunk = 256 << 10
+
+var longAgo = time.Unix(1, 0)
 
 // farewell is how long the last answer may take once the broker closes.
 const farewell = time.Second
@@ -82,7 +88,7 @@ func (c *conn) run(ctx context.Context) {
 	freed := make(chan struct{})
 	context.AfterFunc(ctx, func() { // frees the reader at once, the writer soon
 		defer close(freed)
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+		_ = c.nc.SetReadDeadline(longAgo)
 		_ = c.nc.SetWriteDeadline(time.Now().Add(farewell))
 	})
 	c.endedBecause(c.answerFrames(ctx))
@@ -162,17 +168,12 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 func (c *conn) readBody(ctx context.Context, f *frame, size int) error {
 	left := c.b.cfg.RequestTimeout
 	for len(f.buf) < size {
-		n := min(size-len(f.buf), readChunk)
+		n := min(size-len(f.buf), max(firstChunk, min(len(f.buf), longestChunk)))
 		if err := f.charge.add(ctx, int64(n)); err != nil {
 			return err
 		}
 		start := time.Now()
-		if err := c.deadline(ctx, left); err != nil {
-			return err
-		}
-		at := len(f.buf)
-		f.buf = slices.Grow(f.buf, n)[:at+n]
-		if _, err := io.ReadFull(c.nc, f.buf[at:]); err != nil {
+		if err := c.readChunk(ctx, f, n, left); err != nil {
 			return err
 		}
 		left -= time.Since(start)
@@ -180,11 +181,33 @@ func (c *conn) readBody(ctx context.Context, f *frame, size int) error {
 	return nil
 }
 
+// readChunk reads n bytes within the time that is left, or if others wait for
+// memory within hurryUp.
+func (c *conn) readChunk(ctx context.Context, f *frame, n int, left time.Duration) error {
+	if err := c.deadline(ctx, left); err != nil {
+		return err
+	}
+	hurry := func() { _ = c.deadline(ctx, min(left, hurryUp)) }
+	if f.charge.waits(hurry) {
+		hurry()
+	}
+	defer f.charge.came()
+	at := len(f.buf)
+	f.buf = slices.Grow(f.buf, n)[:at+n]
+	m, err := io.ReadFull(c.nc, f.buf[at:])
+	f.buf = f.buf[:at+m]
+	return err
+}
+
 // deadline lets reads wait for d at most, and not at all once ctx has ended.
 func (c *conn) deadline(ctx context.Context, d time.Duration) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(d))
-	// If ctx ended just before, its AfterFunc may have set a deadline that was
-	// overwritten here; if it ends just after, it overwrites this one.
+	if ctx.Err() != nil { // perhaps just before: then the deadline of run was overwritten
+		_ = c.nc.SetReadDeadline(longAgo)
+	}
 	return ctx.Err()
 }
 

@@ -5,6 +5,7 @@ package broker
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/internal/invariant"
 )
@@ -13,19 +14,25 @@ import (
 // handled. A frame is charged as its bytes arrive, never by what its length
 // claims: who sends little can hold little.
 //
-// When all is in use, connections wait. So that half-read frames that fill the
-// memory do not wait for each other, one connection at a time may go over the
-// limit, until its request is done; RequestTimeout bounds how long that takes.
+// When all is in use, connections wait. Frames that are half read must then
+// arrive at some speed or their connections end (see hurry). And so that
+// half-read frames that fill the memory do not wait for each other, one at a
+// time may go over the limit, until its request is done.
 type requestMemory struct {
 	mu        sync.Mutex
 	used      int64
 	limit     int64
 	overdraft *charge                   // may exceed the limit
 	waiters   map[*charge]chan struct{} // to be closed when something was freed
+	reading   map[*charge]func()        // waits for its client; called once, it waits no longer than hurryUp
 }
 
+// hurryUp is how long a chunk of a frame may take to arrive while others wait
+// for memory.
+const hurryUp = time.Second
+
 func newRequestMemory(limit int64) *requestMemory {
-	return &requestMemory{limit: limit, waiters: make(map[*charge]chan struct{})}
+	return &requestMemory{limit: limit, waiters: make(map[*charge]chan struct{}), reading: make(map[*charge]func())}
 }
 
 // A charge is what one request uses.
@@ -63,6 +70,10 @@ func (c *charge) tryAdd(n int64) <-chan struct{} {
 		if m.overdraft != c {
 			ch := make(chan struct{})
 			m.waiters[c] = ch
+			for r, hurry := range m.reading {
+				hurry()
+				delete(m.reading, r)
+			}
 			return ch
 		}
 	}
@@ -76,6 +87,25 @@ func (c *charge) giveUp() {
 	c.mem.mu.Lock()
 	defer c.mem.mu.Unlock()
 	delete(c.mem.waiters, c)
+}
+
+// waits notes that the request waits for its client, and tells whether others
+// wait for memory already. If they come to do so later, hurry is called.
+func (c *charge) waits(hurry func()) (pressed bool) {
+	c.mem.mu.Lock()
+	defer c.mem.mu.Unlock()
+	if len(c.mem.waiters) > 0 {
+		return true
+	}
+	c.mem.reading[c] = hurry
+	return false
+}
+
+// came ends waits.
+func (c *charge) came() {
+	c.mem.mu.Lock()
+	defer c.mem.mu.Unlock()
+	delete(c.mem.reading, c)
 }
 
 // release gives all back. It may be called twice.

@@ -465,7 +465,9 @@ func TestFullDisk(t *testing.T) {
 	if at := create(c, "u", 1); at.ErrorCode != 0 {
 		t.Errorf("create a topic once there is room: code %d, %s", at.ErrorCode, deref(at.ErrorMessage))
 	}
-	t.Logf("produce once there is room: code %d", produce(c, -1, "t", 0, batch("after")).ErrorCode)
+	if p := produce(c, -1, "t", 0, batch("after")); p.ErrorCode != 0 || p.BaseOffset != 1 {
+		t.Errorf("produce once there is room: code %d, offset %d", p.ErrorCode, p.BaseOffset)
+	}
 }
 
 func FuzzMetadataFile(f *testing.F) {
