@@ -135,7 +135,7 @@ func (c *core) replayOffset(key, value []byte) error {
 	if g == nil {
 		g = c.create(k.Group)
 	}
-	g.offsets[tp] = committed{
+	o := committed{
 		offset:      v.Offset,
 		leaderEpoch: v.LeaderEpoch,
 		metadata:    v.Metadata,
@@ -143,10 +143,12 @@ func (c *core) replayOffset(key, value []byte) error {
 		expireTime:  -1,
 	}
 	if v.Version == offsetExpiring && v.ExpireTimestamp >= 0 {
-		o := g.offsets[tp]
 		o.expireTime = v.ExpireTimestamp
-		g.offsets[tp] = o
 	}
+	if v.Version < 3 { // has no epoch, and kmsg says 0
+		o.leaderEpoch = -1
+	}
+	g.offsets[tp] = o
 	return nil
 }
 

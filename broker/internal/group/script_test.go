@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what the scripts in testdata gave as what they want")
+
+// TestScripts runs the files of testdata/rebalance. A file has blocks of
+// commands and what they give:
+//
+//	# comment
+//	command [name] [key=value ...]
+//	----
+//	what came out, up to an empty line
+//
+// A name stands for a client: its client id, and the member id and generation
+// that it was told last, unless the command gives others. The n-th JoinGroup
+// makes member ids that end in "-n". Each step is also checked as checkedCore
+// says.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/rebalance/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			src, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := runScript(t, string(src))
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(strings.Split(string(src), "\n"), strings.Split(got, "\n")); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+// runScript returns src with the output of its commands.
+func runScript(t *testing.T, src string) string {
+	cfg := testConfig(nil)
+	cfg.InitialRebalanceDelay = 3 * time.Second
+	cfg.GroupMaxSize = 4
+	s := &script{checkedCore: newCheckedCore(t, cfg), clients: map[string]*scriptClient{}, tokens: map[token]string{}}
+	var b strings.Builder
+	expected := false // between ---- and the empty line
+	for line := range strings.Lines(src) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case expected && line != "":
+		case line == "----":
+			expected = true
+			b.WriteString("----\n" + s.out.String())
+			s.out.Reset()
+		default:
+			expected = false
+			b.WriteString(line + "\n")
+			if line != "" && line[0] != '#' {
+				s.command(line)
+			}
+		}
+	}
+	return b.String()
+}
+
+type script struct {
+	*checkedCore
+	out     strings.Builder
+	clients map[string]*scriptClient
+	tokens  map[token]string
+	last    token
+	joins   int
+}
+
+type scriptClient struct {
+	id         string
+	generation int32
+}
+
+// args are the words of a command.
+type args struct {
+	verb, name string
+	kv         map[string]string
+	words      []string // neither verb, name nor key=value with a known key
+}
+
+func (a args) str(key, or string) string {
+	if v, ok := a.kv[key]; ok {
+		return v
+	}
+	return or
+}
+
+func (a args) num(key string, or int) int {
+	n, err := strconv.Atoi(a.str(key, strconv.Itoa(or)))
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+func (a args) ms(key, or string) int32 {
+	d, err := time.ParseDuration(a.str(key, or))
+	if err != nil {
+		panic(err)
+	}
+	return int32(d.Milliseconds())
+}
+
+// days reads the second word of a command as in 8d.
+func (a args) days() int {
+	n, err := strconv.Atoi(strings.TrimSuffix(a.words[1], "d"))
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+func parseArgs(line string) args {
+	words := strings.Fields(line)
+	a := args{verb: words[0], kv: map[string]string{}}
+	for _, w := range words[1:] {
+		if k, v, ok := strings.Cut(w, "="); ok && !strings.Contains(k, "/") {
+			a.kv[k] = v
+		} else {
+			a.words = append(a.words, w)
+		}
+	}
+	if len(a.words) > 0 {
+		a.name = a.words[0]
+	}
+	return a
+}
+
+func (s *script) client(name string) *scriptClient {
+	if s.clients[name] == nil {
+		s.clients[name] = &scriptClient{}
+	}
+	return s.clients[name]
+}
+
+func (s *script) command(line string) {
+	a := parseArgs(line)
+	switch a.verb {
+	case "wait":
+		d, err := time.ParseDuration(a.name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.wait(d)
+		return
+	case "beats": // a heartbeat every 29 minutes for some days
+		for range a.days() * 24 * 60 / 29 {
+			s.wait(29 * time.Minute)
+			s.last++
+			s.step(s.event(args{verb: "beat", name: a.name}))
+		}
+		return
+	case "restart":
+		s.show("", s.restart(s.log))
+		return
+	case "topic-deleted":
+		s.show("", s.step(topicDeletedEvent{a.name}))
+		return
+	}
+	s.last++
+	s.tokens[s.last] = a.name
+	s.show("", s.step(s.event(a)))
+}
+
+// wait lets time pass, from deadline to deadline.
+func (s *script) wait(d time.Duration) {
+	start, end := s.now, s.now.Add(d)
+	for !s.deadline.IsZero() && !s.deadline.After(end) {
+		s.now = s.deadline
+		s.show(fmt.Sprintf("after %v: ", s.now.Sub(start)), s.step(nil))
+	}
+	s.now = end
+	s.show("", s.step(nil))
+}
+
+// show prints effects and has the clients learn from their replies.
+func (s *script) show(prefix string, fx effects) {
+	for _, n := range fx.notes {
+		if n.text == "member evicted" {
+			fmt.Fprintf(&s.out, "%sevicted %s: %s\n", prefix, n.member, n.reason)
+		}
+	}
+	for _, r := range fx.records {
+		fmt.Fprintf(&s.out, "%slog: %s\n", prefix, describeRecord(r))
+	}
+	for _, r := range fx.replies {
+		name := s.tokens[r.token]
+		if join, ok := r.body.(*kmsg.JoinGroupResponse); ok && join.MemberID != "" {
+			c := s.client(name)
+			c.id = join.MemberID
+			if join.ErrorCode == errNone {
+				c.generation = join.Generation
+			}
+		}
+		fmt.Fprintf(&s.out, "%s%s: %s\n", prefix, name, describe(r.body))
+	}
+}
+
+// event makes the event of a command, for the token of it.
+func (s *script) event(a args) event {
+	c := s.client(a.name)
+	group := a.str("group", "g")
+	if group == "none" {
+		group = ""
+	}
+	var instance *string
+	if v, ok := a.kv["instance"]; ok {
+		instance = &v
+	}
+	member := a.str("member", c.id)
+	generation := int32(a.num("gen", int(c.generation)))
+	switch a.verb {
+	case "join":
+		s.joins++
+		req := joinRequest(group, member)
+		req.Version = int16(a.num("v", 9))
+		req.InstanceID = instance
+		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = a.ms("session", "10s"), a.ms("rebalance", "60s")
+		req.ProtocolType = a.str("type", "consumer")
+		req.Protocols = nil
+		for _, p := range strings.Split(a.str("protocols", "range:orders"), ",") {
+			name, topics, _ := strings.Cut(p, ":")
+			jp := kmsg.NewJoinGroupRequestProtocol()
+			jp.Name, jp.Metadata = name, subscribe(strings.Split(topics, "+")...)
+			req.Protocols = append(req.Protocols, jp)
+		}
+		return joinEvent{token: s.last, client: Client{a.name, "/10.0.0.1"}, req: req, fresh: strconv.Itoa(s.joins)}
+	case "sync":
+		assign := map[string]string{}
+		for _, kv := range strings.Split(a.str("assign", ""), ",") {
+			if id, what, ok := strings.Cut(kv, ":"); ok {
+				assign[id] = what
+			}
+		}
+		req := syncRequest(group, member, generation, assign)
+		req.InstanceID = instance
+		if p, ok := a.kv["protocol"]; ok {
+			req.Protocol = &p
+		}
+		return syncEvent{token: s.last, req: req}
+	case "beat":
+		req := heartbeatRequest(group, member, generation)
+		req.InstanceID = instance
+		return heartbeatEvent{token: s.last, req: req}
+	case "leave":
+		return leaveEvent{token: s.last, req: s.leaveRequest(a, group, member, instance)}
+	case "commit":
+		return s.commitEvent(a, group, member, generation, instance)
+	case "fetch":
+		e := fetchEvent{token: s.last, group: group, all: len(a.words) == 1}
+		for _, w := range a.words[1:] {
+			e.of = append(e.of, parsePartition(w))
+		}
+		return e
+	case "describe":
+		return describeEvent{token: s.last, version: int16(a.num("v", 6)), group: group}
+	case "list":
+		return listEvent{token: s.last, states: a.words[1:]}
+	case "delete":
+		return deleteEvent{token: s.last, group: group}
+	}
+	s.t.Fatalf("unknown command %q", a.verb)
+	return nil
+}
+
+func (s *script) leaveRequest(a args, group, member string, instance *string) *kmsg.LeaveGroupRequest {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Version = int16(a.num("v", 5))
+	req.Group, req.MemberID = group, member
+	for _, id := range strings.Split(a.str("members", member), ",") {
+		m := kmsg.NewLeaveGroupRequestMember()
+		m.MemberID, m.InstanceID = id, instance
+		req.Members = append(req.Members, m)
+	}
+	return req
+}
+
+func parsePartition(s string) topicPartition {
+	topic, p, _ := strings.Cut(s, "/")
+	n, err := strconv.Atoi(p)
+	if err != nil {
+		panic(err)
+	}
+	return topicPartition{topic, int32(n)}
+}
+
+func (s *script) commitEvent(a args, group, member string, generation int32, instance *string) event {
+	req := commitRequest(group, member, generation, "", 0)
+	req.Version = int16(a.num("v", 9))
+	req.InstanceID, req.Topics = instance, nil
+	if v, ok := a.kv["retention"]; ok {
+		req.Version = 4
+		req.RetentionTimeMillis = int64(a.ms("retention", v))
+	}
+	e := commitEvent{token: s.last, req: req}
+	for _, w := range a.words[1:] {
+		where, offset, _ := strings.Cut(w, "=")
+		n, err := strconv.Atoi(offset)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		tp := parsePartition(where)
+		t := kmsg.NewOffsetCommitRequestTopic()
+		t.Topic = tp.topic
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset = tp.partition, int64(n)
+		if v, ok := a.kv["metadata"]; ok {
+			p.Metadata = kmsg.StringPtr(strings.Repeat(v, max(1, a.num("times", 1))))
+		}
+		t.Partitions = append(t.Partitions, p)
+		req.Topics = append(req.Topics, t)
+		e.names, e.codes = append(e.names, tp.topic), append(e.codes, errNone)
+	}
+	return e
+}
