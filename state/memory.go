@@ -149,7 +149,7 @@ func (b *memoryBase) Apply(w *Writes, h Header) error {
 		if c.Delete {
 			next.data.Delete(alias(c.Key))
 		} else {
-			next.data.Set(string(c.Key), append([]byte(nil), c.Value...))
+			next.data.Set(string(c.Key), append([]byte{}, c.Value...))
 		}
 	}
 	b.tree.Store(next)
@@ -194,18 +194,22 @@ type memoryIterator struct {
 	lower, upper string
 	bounded      bool // upper counts
 	begun        bool
+	ended        bool
 	closed       bool
 }
 
 func (i *memoryIterator) Next() bool {
-	if i.closed || !i.move() {
+	if i.ended || !i.move() {
+		i.ended = true
 		return false
 	}
 	key := i.it.Key()
 	if i.order == Backward {
-		return key >= i.lower
+		i.ended = key < i.lower
+	} else {
+		i.ended = i.bounded && key >= i.upper
 	}
-	return !i.bounded || key < i.upper
+	return !i.ended
 }
 
 func (i *memoryIterator) move() bool {
@@ -228,15 +232,19 @@ func (i *memoryIterator) move() bool {
 }
 
 func (i *memoryIterator) Key() []byte {
-	k := i.it.Key()
-	return unsafe.Slice(unsafe.StringData(k), len(k))
+	key := i.it.Key()
+	if key == "" {
+		return []byte{} // nil would be a null
+	}
+	return unsafe.Slice(unsafe.StringData(key), len(key))
 }
+
 func (i *memoryIterator) Value() []byte { return i.it.Value() }
 func (i *memoryIterator) Err() error    { return nil }
 
 func (i *memoryIterator) Close() error {
 	if !i.closed {
-		i.closed = true
+		i.closed, i.ended = true, true
 		i.gate.Leave()
 	}
 	return nil

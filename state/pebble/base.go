@@ -31,8 +31,10 @@ const (
 	prefixLen = 5
 )
 
-// ingestBytes is the size from which Load writes a table of its own.
-const ingestBytes = 1 << 20
+const (
+	ingestBytes = 1 << 20 // Load writes a table of its own from this size on
+	loadLevel   = 5       // and with the options of this level
+)
 
 func (b *base) appendKey(dst []byte, kind byte, key []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, b.number)
@@ -166,7 +168,10 @@ func (b *base) writeTable(w *state.Writes, h state.Header) (err error) {
 	if err != nil {
 		return err
 	}
-	tw := sstable.NewWriter(objstorageprovider.NewFileWritable(f), b.db.opts.MakeWriterOptions(6, b.db.p.TableFormat()))
+	// Not the options of the lowest level: in a table written with those a deletion
+	// hides nothing.
+	opts := b.db.opts.MakeWriterOptions(loadLevel, b.db.p.TableFormat())
+	tw := sstable.NewWriter(objstorageprovider.NewFileWritable(f), opts)
 	defer func() { err = errors.Join(err, tw.Close()) }()
 	key := b.appendKey(nil, headerKey, nil)
 	if err := tw.Set(key, h.Append(nil)); err != nil {
