@@ -49,6 +49,9 @@ type Config struct {
 	// that one that comes back within the session time-out finds its tasks. It
 	// needs Stores with a folder, where the instance's id is kept.
 	StayOnClose bool
+	// Listener is called with every change of state, in order, on a goroutine of its
+	// own. None.
+	Listener func(State)
 	// Client are further options of the franz-go client, which win over those that
 	// follow from this Config.
 	Client []kgo.Opt
