@@ -209,9 +209,16 @@ func (r *recovery) scan() error {
 	return r.checkEnd(want)
 }
 
+// mustHave reports whether something from offset on was durable and not deleted.
+// What is below the log start offset may be there in part: segments are removed
+// one by one, and a crash brings back some of them.
+func (r *recovery) mustHave(offset int64) bool {
+	return offset < r.durable && r.start < r.durable
+}
+
 // checkEnd refuses a log that ends too early without a sign of damage.
 func (r *recovery) checkEnd(end int64) error {
-	if end >= r.durable {
+	if !r.mustHave(end) {
 		return nil
 	}
 	e := &CorruptError{File: r.l.cfg.Dir, Offset: end, Cause: fmt.Errorf("log ends, but was durable up to offset %d", r.durable)}
@@ -271,7 +278,7 @@ func (r *recovery) scanSegment(s *segment) (int64, error) {
 // it is in the wrong place as a whole), the segments after it go. What was
 // durable is never cut.
 func (r *recovery) cut(i int, keep bool, damage *CorruptError) error {
-	if damage.Offset < r.durable {
+	if r.mustHave(damage.Offset) {
 		return damage
 	}
 	l := r.l
