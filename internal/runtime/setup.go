@@ -50,9 +50,11 @@ func setUpTopics(ctx context.Context, c link.Cluster, p *plan.Plan, replication 
 	if err := c.CreateTopics(ctx, create); err != nil {
 		return nil, err
 	}
-	for len(found) < len(all) { // a new topic takes a moment to be known everywhere
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return nil, err
+	for try := 0; len(found) < len(all); try++ { // a new topic takes a moment to be known everywhere
+		if try > 0 {
+			if err := pause(ctx, 50*time.Millisecond); err != nil {
+				return nil, err
+			}
 		}
 		if found, err = c.Topics(ctx, all...); err != nil {
 			return nil, err

@@ -236,6 +236,20 @@ func (c *Cluster) Paused(groupID string) []link.Partition {
 	return parts
 }
 
+// Fetched is the next offset that a group's owner of p will fetch, 0 if there is none.
+func (c *Cluster) Fetched(groupID string, p link.Partition) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g := c.groups[groupID]; g != nil {
+		for _, m := range g.members {
+			if f := m.owned[p]; f != nil {
+				return f.next
+			}
+		}
+	}
+	return 0
+}
+
 func (m *member) Commit(ctx context.Context, offsets map[link.Partition]link.Position) error {
 	return m.k.do(ctx, "commit", link.Partition{}, func() {
 		c := m.g.c
