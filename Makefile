@@ -70,8 +70,9 @@ cross: ## builds and vets without cgo, for this machine and for linux and darwin
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go build ./... && CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go vet ./...
 
 .PHONY: fmt
-fmt: ## formats all Go files
-	$(tool) gofumpt -w .
+fmt: ## formats all Go files, imports in three groups
+	$(tool) golangci-lint fmt ./...
+	cd tools && go tool golangci-lint fmt -c ../.golangci.yml ./...
 
 .PHONY: fmt-check
 fmt-check: ## fails if a Go file is not formatted
