@@ -60,12 +60,12 @@ func records(topic string, values []string) []*kgo.Record {
 
 // franz-go produces with an idempotent producer, consumes in a group, leaves,
 // and goes on where it was.
-func produceAndConsume(ctx context.Context, t *testing.T, b *broker.Broker) {
+func produceAndConsume(ctx context.Context, t *testing.T, b *broker.Broker, codec kgo.CompressionCodec) {
 	admin := kadm.NewClient(newKgo(t, b))
 	if _, err := admin.CreateTopic(ctx, 4, 1, nil, "t"); err != nil {
 		t.Fatalf("create: %v", err)
 	}
-	producer := newKgo(t, b, kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+	producer := newKgo(t, b, kgo.ProducerBatchCompression(codec))
 	first, second := numbered("first", 500), numbered("second", 500)
 	if err := producer.ProduceSync(ctx, records("t", first)...).FirstErr(); err != nil {
 		t.Fatalf("produce: %v", err)
@@ -110,16 +110,18 @@ func TestFranzGo(t *testing.T) {
 	t.Run("over TCP on disk", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		produceAndConsume(ctx, t, open(t, broker.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"}))
+		produceAndConsume(ctx, t, open(t, broker.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"}), kgo.ZstdCompression())
 	})
 	t.Run("in the process in memory", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		produceAndConsume(ctx, t, open(t, broker.Config{Flush: broker.FlushPolicy{Mode: broker.FlushBatch}}))
+		produceAndConsume(ctx, t, open(t, broker.Config{Flush: broker.FlushPolicy{Mode: broker.FlushBatch}}), kgo.SnappyCompression())
 	})
 	t.Run("in a bubble of virtual time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			produceAndConsume(t.Context(), t, open(t, broker.Config{GroupInitialRebalanceDelay: 3 * time.Second}))
+			// kgo's zstd decoders end in a finalizer, outside the bubble.
+			b := open(t, broker.Config{GroupInitialRebalanceDelay: 3 * time.Second})
+			produceAndConsume(t.Context(), t, b, kgo.NoCompression())
 		})
 	})
 }
