@@ -89,7 +89,6 @@ func (c *core) completeJoin(g *group) {
 		return
 	}
 	g.generation++
-	clear(g.pendingSync)
 	if len(g.members) == 0 {
 		g.protocol = ""
 		g.transition(c, stateEmpty)
