@@ -9,54 +9,66 @@ import (
 	"path/filepath"
 )
 
-// The small files of a log, big endian; each ends in the CRC-32C of what is before:
+// The small files of a log, big endian:
 //
 //	checkpoint  "MRCP" | version uint16 = 1 | log start offset int64 | recovery point int64 | CRC
-//	.clean      "MRCL" | version uint16 = 1 | log end offset int64 | bytes of the last segment int64 | CRC
+//	.clean      "MRCL" | version uint16 = 1 | log end offset int64 | base of the last segment int64 | its bytes int64 | CRC
+//
+// The CRC-32C, a uint32, is of all before it.
 const (
 	checkpointName = "checkpoint"
 	cleanName      = ".clean"
 	epochsName     = "leader-epoch-checkpoint"
 
-	checkpointMagic = "MRCP"
-	cleanMagic      = "MRCL"
-	pairVersion     = 1
-	pairSize        = 26
+	checkpointMagic  = "MRCP"
+	checkpointFields = 2
+	cleanMagic       = "MRCL"
+	cleanFields      = 3
+	markVersion      = 1
+	markOverhead     = 10
 )
 
-var errPair = errors.New("malformed file")
+var errMark = errors.New("malformed file")
 
-// encodePair writes either small file.
-func encodePair(magic string, a, b int64) []byte {
+// encodeMark writes a small file of the given fields.
+func encodeMark(magic string, fields ...int64) []byte {
 	be := binary.BigEndian
-	p := make([]byte, 0, pairSize)
+	p := make([]byte, 0, markOverhead+8*len(fields))
 	p = append(p, magic...)
-	p = be.AppendUint16(p, pairVersion)
-	p = be.AppendUint64(p, uint64(a))
-	p = be.AppendUint64(p, uint64(b))
+	p = be.AppendUint16(p, markVersion)
+	for _, f := range fields {
+		p = be.AppendUint64(p, uint64(f))
+	}
 	return be.AppendUint32(p, crc32.Checksum(p, castagnoli))
 }
 
-func decodePair(magic string, p []byte) (a, b int64, err error) {
+// decodeMark reads n fields, none of them negative.
+func decodeMark(magic string, n int, p []byte) ([]int64, error) {
 	be := binary.BigEndian
-	if len(p) != pairSize || string(p[:4]) != magic || be.Uint16(p[4:]) != pairVersion ||
-		be.Uint32(p[22:]) != crc32.Checksum(p[:22], castagnoli) {
-		return 0, 0, errPair
+	end := len(p) - 4
+	if len(p) != markOverhead+8*n || string(p[:4]) != magic || be.Uint16(p[4:]) != markVersion ||
+		be.Uint32(p[end:]) != crc32.Checksum(p[:end], castagnoli) {
+		return nil, errMark
 	}
-	a, b = int64(be.Uint64(p[6:])), int64(be.Uint64(p[14:]))
-	if a < 0 || b < 0 {
-		return 0, 0, errPair
+	fields := make([]int64, n)
+	for i := range fields {
+		if fields[i] = int64(be.Uint64(p[6+8*i:])); fields[i] < 0 {
+			return nil, errMark
+		}
 	}
-	return a, b, nil
+	return fields, nil
 }
 
-// readPair reads a small file of the log's folder.
-func (l *Log) readPair(name, magic string) (a, b int64, err error) {
-	p, err := readFile(l.cfg.FS, filepath.Join(l.cfg.Dir, name), pairSize)
-	if err != nil {
-		return 0, 0, err
+// readMark reads a small file of the log's folder.
+func (l *Log) readMark(name, magic string, n int) ([]int64, error) {
+	p, err := readFile(l.cfg.FS, filepath.Join(l.cfg.Dir, name), int64(markOverhead+8*n))
+	if errors.Is(err, errTooLong) {
+		return nil, errMark
 	}
-	return decodePair(magic, p)
+	if err != nil {
+		return nil, err
+	}
+	return decodeMark(magic, n, p)
 }
 
 // writeCheckpoint makes the log start offset and the recovery point durable, and
@@ -68,7 +80,7 @@ func (l *Log) writeCheckpoint(start, recovery int64) error {
 		return err
 	}
 	name := filepath.Join(l.cfg.Dir, checkpointName)
-	if err := replaceFile(l.cfg.FS, name, encodePair(checkpointMagic, start, recovery)); err != nil {
+	if err := replaceFile(l.cfg.FS, name, encodeMark(checkpointMagic, start, recovery)); err != nil {
 		return err
 	}
 	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {

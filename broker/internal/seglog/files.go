@@ -11,6 +11,8 @@ import (
 	"github.com/millrace/millrace/internal/vfs"
 )
 
+var errTooLong = errors.New("file is too long")
+
 // readFile reads a small file whole; a longer one than limit is an error.
 func readFile(fsys vfs.FS, name string, limit int64) (_ []byte, err error) {
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
@@ -23,7 +25,7 @@ func readFile(fsys vfs.FS, name string, limit int64) (_ []byte, err error) {
 		return nil, err
 	}
 	if size > limit {
-		return nil, fmt.Errorf("%s: %d bytes, at most %d make sense", name, size, limit)
+		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d make sense", name, errTooLong, size, limit)
 	}
 	b := make([]byte, size)
 	if n, err := f.ReadAt(b, 0); n < len(b) {

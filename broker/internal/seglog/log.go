@@ -207,7 +207,8 @@ func (l *Log) settleAll() error {
 		return fmt.Errorf("close log: %w", err)
 	}
 	l.pruneSnapshots()
-	mark := encodePair(cleanMagic, end, segs[len(segs)-1].size.Load())
+	last := segs[len(segs)-1]
+	mark := encodeMark(cleanMagic, end, last.base, last.size.Load())
 	if err := replaceFile(l.cfg.FS, filepath.Join(l.cfg.Dir, cleanName), mark); err != nil {
 		return fmt.Errorf("close log: %w", err)
 	}

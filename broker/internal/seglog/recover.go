@@ -43,7 +43,8 @@ type recovery struct {
 	start   int64 // log start offset
 	durable int64 // recovery point: all below was durable
 	clean   bool  // the log was closed, nothing needs a check
-	lastLen int64 // if clean: bytes of the last segment
+	last    int64 // if clean: base of the last segment
+	lastLen int64 // if clean: its bytes
 	from    int64 // where the scan of batch headers begins
 	known   int64 // the producers' state is loaded up to here
 }
@@ -78,25 +79,25 @@ func (r *recovery) makeDir() error {
 // readMarks reads the marks of a clean stop, if there are any, and the checkpoint.
 func (r *recovery) readMarks() error {
 	l := r.l
-	start, durable, err := l.readPair(checkpointName, checkpointMagic)
+	point, err := l.readMark(checkpointName, checkpointMagic, checkpointFields)
 	switch {
 	case err == nil:
-		r.start, r.durable = start, durable
+		r.start, r.durable = point[0], point[1]
 	case len(r.files.segments) == 0 && errors.Is(err, fs.ErrNotExist): // a new log
-	case len(r.files.segments) == 0 && errors.Is(err, errPair): // where to go on from is lost
+	case len(r.files.segments) == 0 && errors.Is(err, errMark): // where to go on from is lost
 		return &CorruptError{File: filepath.Join(l.cfg.Dir, checkpointName), Cause: err}
-	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, errPair):
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMark):
 		r.start, r.durable = r.files.segments[0], r.files.segments[0]
 		l.cfg.Logger.Warn("no usable checkpoint: all batches are checked", "dir", l.cfg.Dir, "cause", err)
 	default:
 		return fmt.Errorf("read checkpoint: %w", err)
 	}
-	end, size, cerr := l.readPair(cleanName, cleanMagic)
+	mark, cerr := l.readMark(cleanName, cleanMagic, cleanFields)
 	if errors.Is(cerr, fs.ErrNotExist) {
 		return nil
 	}
-	if cerr == nil && err == nil && end >= r.start {
-		r.clean, r.durable, r.lastLen = true, end, size
+	if cerr == nil && err == nil && mark[0] >= r.start {
+		r.clean, r.durable, r.last, r.lastLen = true, mark[0], mark[1], mark[2]
 	}
 	// The mark must be gone for good before anything is changed: found again after
 	// the next crash it would vouch for files that nobody has checked.
@@ -123,7 +124,7 @@ func (r *recovery) openSegments() error {
 		}
 		r.segs = append(r.segs, s)
 	}
-	if r.clean && (len(r.segs) == 0 || r.segs[len(r.segs)-1].size.Load() != r.lastLen) {
+	if n := len(r.segs); r.clean && (n == 0 || r.segs[n-1].base != r.last || r.segs[n-1].size.Load() != r.lastLen) {
 		r.clean = false
 		l.cfg.Logger.Warn("files changed since the clean stop", "dir", l.cfg.Dir)
 	}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package seglog_test
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/broker/internal/seglog"
+)
+
+// FuzzOpenSegment puts any bytes into the files of a log: Open answers an error or
+// a log that can be read, appended to, closed, and opened again with the same content.
+func FuzzOpenSegment(f *testing.F) {
+	m := newDisk(f)
+	l := open(f, seglog.Config{FS: m, IndexIntervalBytes: 100})
+	fill(f, l, 3)
+	_, err := l.Append(batch("p", 2, 5, seglog.WithProducer(1, 0, 0)), 2, epochStart)
+	must(f, err)
+	must(f, l.Close())
+	log := readFile(f, m, file(0, ".log"))
+	index, times := readFile(f, m, file(0, ".index")), readFile(f, m, file(0, ".timeindex"))
+	snapshot, checkpoint := readFile(f, m, file(8, ".snapshot")), readFile(f, m, dir+"/checkpoint")
+	epochs, clean := readFile(f, m, dir+"/leader-epoch-checkpoint"), readFile(f, m, dir+"/.clean")
+	f.Add(log, index, times, snapshot, checkpoint, epochs, clean)
+	f.Add(log, []byte{}, []byte{}, []byte{}, []byte{}, []byte{}, []byte{})
+	f.Add(log[:len(log)-3], index, times, snapshot, checkpoint, epochs, []byte{})
+	f.Add(append(log[:0:0], append(log, log...)...), index, times, snapshot, []byte{}, []byte("0\n1\n0 0\n"), []byte{})
+	f.Fuzz(func(t *testing.T, log, index, times, snapshot, checkpoint, epochs, clean []byte) {
+		m := newDisk(t)
+		must(t, m.MkdirAll(dir, 0o755))
+		for name, b := range map[string][]byte{
+			file(0, ".log"): log, file(0, ".index"): index, file(0, ".timeindex"): times, file(8, ".snapshot"): snapshot,
+			dir + "/checkpoint": checkpoint, dir + "/leader-epoch-checkpoint": epochs, dir + "/.clean": clean,
+		} {
+			if len(b) > 0 {
+				writeFile(t, m, name, b)
+			}
+		}
+		cfg := seglog.Config{FS: m, Dir: dir, IndexIntervalBytes: 100}
+		l, err := seglog.Open(cfg)
+		if err != nil {
+			return
+		}
+		readAll(l)
+		_, _, _, _, _ = l.OffsetForTimestamp(3, math.MaxInt64)
+		_, _, _, _, _ = l.MaxTimestamp(math.MaxInt64)
+		if end := l.LogEndOffset(); end < math.MaxInt32 {
+			if a, err := l.Append(batch("new", 1, 0), math.MaxInt32, epochStart); err == nil && a.BaseOffset != end {
+				t.Fatalf("append at %d, the end is %d", a.BaseOffset, end)
+			}
+		}
+		before := readAll(l)
+		if err := l.Close(); err != nil {
+			t.Fatalf("close: %v", err)
+		}
+		l, err = seglog.Open(cfg)
+		if err != nil {
+			t.Fatalf("a log that was closed does not open: %v", err)
+		}
+		if diff := cmp.Diff(before, readAll(l)); diff != "" {
+			t.Fatalf("a restart changes what is read: %s", diff)
+		}
+		must(t, l.Close())
+	})
+}
+
+// readAll reads what can be read.
+func readAll(l *seglog.Log) (data []byte) {
+	for next := l.LogStartOffset(); ; {
+		r, err := l.Read(next, 1<<20, math.MaxInt64, true)
+		if err != nil || len(r.Data) == 0 {
+			return data
+		}
+		data = append(data, r.Data...)
+		next = r.NextOffset
+	}
+}
+
+// trailer is that of an index file, written down a second time as a check of docs/format/segment.md.
+func trailer(entries []byte, entrySize, logBytes int) []byte {
+	be := binary.BigEndian
+	b := append([]byte(nil), entries...)
+	b = append(b, "MRIX"...)
+	b = be.AppendUint16(b, 1)
+	b = be.AppendUint16(b, uint16(entrySize))
+	b = be.AppendUint32(b, uint32(len(entries)/entrySize))
+	b = be.AppendUint32(b, uint32(logBytes))
+	return be.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// FuzzIndex makes index files of any entries, with the right CRC: reads by offset
+// are right even then, and look-ups by time answer nothing that is not there.
+func FuzzIndex(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 2, 0, 0, 0, 85}, []byte{0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 2})
+	f.Add([]byte{0, 0, 0, 3, 0, 0, 0, 85, 0, 0, 0, 4, 0, 0, 0, 90}, []byte{0x80, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 2})
+	f.Add([]byte{0xff, 0, 0, 3, 0xff, 0, 0, 85}, []byte{0x7f, 0, 0, 0, 0, 0, 0, 3, 0x7f, 0, 0, 2})
+	f.Fuzz(func(t *testing.T, offsets, times []byte) {
+		m := newDisk(t)
+		cfg := seglog.Config{FS: m, IndexIntervalBytes: 100, SegmentBytes: 1000}
+		l := open(t, cfg)
+		want := fill(t, l, 20)
+		must(t, l.Close())
+		for _, base := range bases(t, m) {
+			size := len(readFile(t, m, file(base, ".log")))
+			writeFile(t, m, file(base, ".index"), trailer(offsets[:len(offsets)/8*8], 8, size))
+			writeFile(t, m, file(base, ".timeindex"), trailer(times[:len(times)/12*12], 12, size))
+		}
+		l = open(t, cfg)
+		for _, from := range []int64{0, 7, 19, 24, 39} {
+			if diff := cmp.Diff(want[from:], values(t, l, from)); diff != "" {
+				t.Fatalf("from %d: %s", from, diff)
+			}
+		}
+		for ts := range int64(22) {
+			o, got, _, ok, err := l.OffsetForTimestamp(ts, 40)
+			if err != nil || ok && (o < 0 || o >= 40 || got < ts) {
+				t.Fatalf("OffsetForTimestamp(%d) = %d, %d, %v", ts, o, got, err)
+			}
+		}
+		if _, _, _, _, err := l.MaxTimestamp(40); err != nil {
+			t.Fatal(err)
+		}
+		must(t, l.Close())
+	})
+}
+
+func TestIndexFilesAreAsDocumented(t *testing.T) {
+	m := newDisk(t)
+	l := open(t, seglog.Config{FS: m, IndexIntervalBytes: 100})
+	fill(t, l, 5)
+	must(t, l.Close())
+	size := len(batch("0", 2, 0))
+	be := binary.BigEndian
+	var offsets, times []byte
+	for _, i := range []int{2, 4} { // the first batch is not entered; an entry each 100 bytes
+		offsets = be.AppendUint32(offsets, uint32(2*i))
+		offsets = be.AppendUint32(offsets, uint32(i*size))
+		times = be.AppendUint64(times, uint64(i)) // batch i-1 ends at ms i
+		times = be.AppendUint32(times, uint32(2*i-2))
+	}
+	times = be.AppendUint64(times, 5)
+	times = be.AppendUint32(times, 8)
+	if diff := cmp.Diff(trailer(offsets, 8, 5*size), readFile(t, m, file(0, ".index"))); diff != "" {
+		t.Errorf(".index: %s", diff)
+	}
+	if diff := cmp.Diff(trailer(times, 12, 5*size), readFile(t, m, file(0, ".timeindex"))); diff != "" {
+		t.Errorf(".timeindex: %s", diff)
+	}
+}
