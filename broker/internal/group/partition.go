@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/millrace/millrace/internal/mutant"
 )
 
 // A call is a request on its way through a partition.
@@ -118,6 +120,7 @@ func (p *partition) run(ctx context.Context) {
 func (p *partition) serve(ctx context.Context, q *call) {
 	p.lastToken++
 	ev := q.event(p.lastToken)
+	q.event = nil // a request that waits for long is not kept for as long
 	if d, ok := ev.(topicDeletedEvent); ok {
 		// It has no reply to wait for, and must outlive a failed append.
 		p.deleted[d.topic] = 0
@@ -126,6 +129,9 @@ func (p *partition) serve(ctx context.Context, q *call) {
 		}
 		q.answer <- answer{}
 		return
+	}
+	if p.core == nil && mutant.On("group-empty-while-loading") {
+		p.core = newCore(p.cfg)
 	}
 	if p.core == nil {
 		q.answer <- answer{code: errCoordinatorLoadInProgress}
@@ -166,7 +172,7 @@ func (p *partition) take(ctx context.Context, fx effects) {
 	}
 	p.pending = append(p.pending, fx.records...)
 	for _, r := range fx.replies {
-		if r.after > p.committed {
+		if r.after > p.committed && !mutant.On("group-answer-before-append") {
 			p.held = append(p.held, r)
 			continue
 		}

@@ -20,8 +20,11 @@ import (
 // fails, and checks RELIABILITY's invariants of groups. SEED=n runs one.
 func TestSimulation(t *testing.T) {
 	seeds := uint64(60)
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		seeds = 10
+	case os.Getenv("MILLRACE_LONG") != "":
+		seeds = 5000
 	}
 	if s := os.Getenv("SEED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)
