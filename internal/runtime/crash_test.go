@@ -23,9 +23,9 @@ import (
 
 // A crasher ends the process at its nth step, counted over link and bases.
 type crasher struct {
-	c    *linktest.Cluster
-	d    *disk
-	at   int // 0: never
+	c  *linktest.Cluster
+	d  *disk
+	at int // 0: never
 
 	mu   sync.Mutex
 	seen []string

@@ -112,12 +112,7 @@ func (c *Config) access() []kgo.Opt {
 	if id != "" {
 		opts = append(opts, kgo.ClientID(id))
 	}
-	if c.TLS != nil && c.Dialer == nil {
-		opts = append(opts, kgo.DialTLSConfig(c.TLS))
-	}
-	if c.Dialer != nil {
-		opts = append(opts, kgo.Dialer(c.dial))
-	}
+	opts = append(opts, kgo.Dialer(c.dial))
 	if m, err := c.SASL.mechanism(); err == nil && m != nil {
 		opts = append(opts, kgo.SASL(m))
 	}
@@ -129,20 +124,29 @@ func (c *Config) access() []kgo.Opt {
 // the caller who says for how long.
 func (c *Config) options() []kgo.Opt {
 	return append(c.access(),
+		kgo.Dialer(c.persistent),
 		kgo.SoftwareNameAndVersion("millrace", "0"),
 		kgo.RequestRetries(math.MaxInt32),
 		kgo.RetryTimeout(0),
 		kgo.RetryBackoffFn(backoff),
+		kgo.AlwaysRetryEOF(), // a broker that is stopping closes what it has just accepted
 		kgo.DisableClientMetrics(),
 		kgo.WithLogger(clientLog{c.Log}),
 	)
 }
 
-// dial puts TLS, if there is any, over the caller's own connections.
+// dial opens a connection, with TLS over it if there is any.
 func (c *Config) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := c.Dialer(ctx, network, address)
-	if err != nil || c.TLS == nil {
-		return conn, err
+	open := c.Dialer
+	if open == nil {
+		open = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+	conn, err := open(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if c.TLS == nil {
+		return conn, nil
 	}
 	conf := c.TLS.Clone()
 	if conf.ServerName == "" {
@@ -153,10 +157,40 @@ func (c *Config) dial(ctx context.Context, network, address string) (net.Conn, e
 	secure := tls.Client(conn, conf)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("tls handshake: %w", err)
+		return nil, &tlsError{err}
 	}
 	return secure, nil
 }
+
+// tlsError keeps a failed handshake from being taken for a broker that is away.
+type tlsError struct{ err error }
+
+func (e *tlsError) Error() string { return "tls handshake: " + e.err.Error() }
+func (e *tlsError) Unwrap() error { return e.err }
+
+// persistent is dial, with failures that the client tries again: of its own accord
+// it gives up at once if the only address it knows refuses.
+func (c *Config) persistent(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := c.dial(ctx, network, address)
+	if _, ok := errors.AsType[*tlsError](err); err == nil || ok || ctx.Err() != nil {
+		return conn, err
+	}
+	return nil, &dialError{text: err.Error(), op: net.OpError{Op: "dial", Net: network, Err: errUnreachable}}
+}
+
+var errUnreachable = errors.New("unreachable")
+
+// dialError is a failed dial in the shape that the client takes for a passing one:
+// temporary, and a *net.OpError of "dial", which makes it look the coordinator and
+// the controller up again.
+type dialError struct {
+	text string
+	op   net.OpError
+}
+
+func (e *dialError) Error() string   { return e.text }
+func (e *dialError) Temporary() bool { return true }
+func (e *dialError) Unwrap() error   { return &e.op }
 
 // backoff is the wait before try n of a request, from 1: 100 ms, doubled up to 2 s.
 func backoff(n int) time.Duration {

@@ -4,11 +4,13 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -20,7 +22,7 @@ type Kafka struct {
 	main   *kgo.Client // produces and administers
 	reads  *kgo.Client // restores: its fetches must not queue behind the member's
 	budget *budget
-	conns  *connections
+	reach  *reach
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
@@ -51,7 +53,7 @@ func Open(cfg Config) (*Kafka, error) {
 	k := &Kafka{
 		cfg: cfg, cancel: cancel,
 		budget: newBudget(cfg.MaxInFlight),
-		conns:  &connections{changed: cfg.OnAway},
+		reach:  &reach{changed: cfg.OnAway},
 	}
 	var err error
 	if k.main, err = k.client(ctx, produceOptions(&cfg)...); err != nil {
@@ -67,7 +69,7 @@ func Open(cfg Config) (*Kafka, error) {
 }
 
 func (k *Kafka) client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, error) {
-	opts := append(k.cfg.options(), kgo.WithContext(ctx), kgo.WithHooks(k.conns))
+	opts := append(k.cfg.options(), kgo.WithContext(ctx), kgo.WithHooks(k.reach))
 	opts = append(opts, more...)
 	return kgo.NewClient(append(opts, k.cfg.Extra...)...)
 }
@@ -104,34 +106,55 @@ func (k *Kafka) Close() {
 	k.reads.Close()
 }
 
-// connections follows the connections of all clients of a link, to tell a broker
-// that is away: none is open, and the last attempt to open one failed.
-type connections struct {
+// awayAfter is how long nothing may have come from any broker for a failed attempt
+// to connect to mean that all are away.
+const awayAfter = 2 * time.Second
+
+// reach follows what all clients of a link hear of the brokers. Connections do not
+// tell that they are dead before they are used, so it is not these that count: the
+// brokers are away if an attempt to connect has failed and nothing was heard for a
+// while, and back with the next answer.
+type reach struct {
 	changed func(cause error)
+	heard   atomic.Int64 // when, ns since the Unix epoch
 
 	mu   sync.Mutex
-	open int
-	away bool
+	away atomic.Bool // changes under mu
 }
 
 // OnBrokerConnect implements kgo.HookBrokerConnect.
-func (c *connections) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	c.mu.Lock()
-	if err == nil {
-		c.open++
+func (r *reach) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	switch {
+	case err == nil:
+		r.ok()
+	case time.Now().UnixNano()-r.heard.Load() >= int64(awayAfter) && !errors.Is(err, context.Canceled):
+		r.set(err)
 	}
-	away := c.open == 0
-	if away != c.away && c.changed != nil {
-		c.changed(err) // under the lock: in order
-	}
-	c.away = away
-	c.mu.Unlock()
 }
 
-// OnBrokerDisconnect implements kgo.HookBrokerDisconnect. A connection that ends
-// is no sign yet: idle ones do.
-func (c *connections) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) {
-	c.mu.Lock()
-	c.open--
-	c.mu.Unlock()
+// OnBrokerRead implements kgo.HookBrokerRead.
+func (r *reach) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, _ int, _, _ time.Duration, err error) {
+	if err == nil {
+		r.ok()
+	}
+}
+
+func (r *reach) ok() {
+	r.heard.Store(time.Now().UnixNano())
+	if r.away.Load() {
+		r.set(nil)
+	}
+}
+
+// set tells of a change, under the lock: in order.
+func (r *reach) set(cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.away.Load() == (cause != nil) {
+		return
+	}
+	r.away.Store(cause != nil)
+	if r.changed != nil {
+		r.changed(cause)
+	}
 }
