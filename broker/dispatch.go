@@ -24,6 +24,7 @@ type request struct {
 	kmsg.Request
 	conn     *conn
 	clientID string
+	hangUp   error // set by a handler that can tell an error in no other way
 }
 
 // client is the sender as the group coordinator knows it.
@@ -95,9 +96,10 @@ func (b *Broker) handle(ctx context.Context, c *conn, frame, out []byte) ([]byte
 	if err != nil {
 		return out, fmt.Errorf("decode %s version %d: %w", a.key.Name(), h.Version, err)
 	}
-	resp := a.handle(b, ctx, &request{Request: req, conn: c, clientID: h.ClientID})
+	r := &request{Request: req, conn: c, clientID: h.ClientID}
+	resp := a.handle(b, ctx, r)
 	if resp == nil {
-		return out, nil
+		return out, r.hangUp
 	}
 	return appendAnswer(out, h.CorrelationID, resp), nil
 }

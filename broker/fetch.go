@@ -4,9 +4,10 @@ package broker
 
 import (
 	"context"
-	"strings"
+	"errors"
 	"time"
 
+	"github.com/millrace/millrace/broker/internal/seglog"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -47,12 +48,6 @@ func (b *Broker) fetch(ctx context.Context, r *request) kmsg.Response {
 	}
 	f.park(ctx, size)
 	f.read()
-	for i := range f.parts {
-		if p := &f.parts[i]; isStorage(p.resp.ErrorCode) {
-			b.log.Error("fetch", "topic", p.part.topic.name, "partition", p.part.index, "offset", p.req.FetchOffset,
-				"client_id", strings.ToValidUTF8(r.clientID, "?"))
-		}
-	}
 	return resp
 }
 
@@ -134,6 +129,9 @@ func (f *fetching) readPartition(p *fetchPart, limit int, minOne bool) (n int, c
 	if from < hw && (limit > 0 || minOne) {
 		r, err := part.log.Read(from, max(limit, 0), hw, minOne)
 		if err != nil {
+			if !errors.Is(err, seglog.ErrOffsetOutOfRange) && !errors.Is(err, seglog.ErrClosed) {
+				f.b.log.Error("fetch", "topic", part.topic.name, "partition", part.index, "offset", from, "err", err)
+			}
 			return 0, codeOf(err)
 		}
 		p.resp.RecordBatches = r.Data

@@ -48,9 +48,23 @@ func (b *Broker) produce(ctx context.Context, r *request) kmsg.Response {
 		b.report(&work[i], r)
 	}
 	if req.Acks == 0 {
+		r.hangUp = firstError(resp)
 		return nil
 	}
 	return resp
+}
+
+// firstError is an error of an answer that will not be sent: the connection is
+// closed instead, as Kafka does, so that the client looks where its topics are.
+func firstError(resp *kmsg.ProduceResponse) error {
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			if code := resp.Topics[i].Partitions[j].ErrorCode; code != 0 {
+				return fmt.Errorf("produce with acks=0: %w", kerr.ErrorForCode(code))
+			}
+		}
+	}
+	return nil
 }
 
 // plan pairs each batch with its partition and its place in the answer.

@@ -66,26 +66,24 @@ func (r *registry) create(ctx context.Context, n newTopic) (*topic, error) {
 	tm := topicMetadata{Name: n.name, Partitions: n.partitions, Born: r.meta.Incarnation, Internal: n.internal, Configs: n.configs}
 	rand.Read(tm.ID[:])
 	t := r.cfg.newTopicOf(tm)
-	err := r.makeTopic(ctx, t, tm)
+	parts, err := r.makeTopic(ctx, t, tm)
 	if err != nil && !errors.Is(err, errNotDurable) {
-		return nil, fmt.Errorf("create topic %q: %w", n.name, errors.Join(err, r.discard(t)))
+		return nil, fmt.Errorf("create topic %q: %w", n.name, errors.Join(err, r.discard(t, parts)))
 	}
-	r.publish(t, 0)
+	r.publish(t, parts)
 	r.log.Info("topic created", "topic", t.name, "topic_id", t.id.String(), "partitions", n.partitions)
 	return t, err
 }
 
 // makeTopic makes the folders, then the entry in the metadata file.
-func (r *registry) makeTopic(ctx context.Context, t *topic, tm topicMetadata) error {
-	if err := r.grow(ctx, t, tm.Partitions); err != nil {
-		return err
-	}
-	if err := syncDirs(r.cfg.FS, r.topicDir(t.id), r.topicsDir()); err != nil {
-		return err
+func (r *registry) makeTopic(ctx context.Context, t *topic, tm topicMetadata) ([]*partition, error) {
+	parts, err := r.extend(ctx, t, tm.Partitions)
+	if err != nil {
+		return nil, err
 	}
 	meta := *r.meta
 	meta.Topics = append(slices.Clone(meta.Topics), tm)
-	return r.save(&meta)
+	return parts, r.save(&meta)
 }
 
 // addPartitions grows a topic to n partitions.
@@ -98,12 +96,13 @@ func (r *registry) addPartitions(ctx context.Context, name string, n int32) erro
 	if t == nil {
 		return fmt.Errorf("%w: %q", errUnknownTopic, name)
 	}
-	before := len(t.partitions())
 	if err := r.checkGrowth(t, n); err != nil {
 		return err
 	}
-	// The file comes first: a crash in between leaves partitions without
-	// folders, which the next start makes.
+	parts, err := r.extend(ctx, t, n)
+	if err != nil {
+		return fmt.Errorf("add partitions to %q: %w", name, err)
+	}
 	meta := *r.meta
 	meta.Topics = slices.Clone(meta.Topics)
 	for i := range meta.Topics {
@@ -111,16 +110,13 @@ func (r *registry) addPartitions(ctx context.Context, name string, n int32) erro
 			meta.Topics[i].Partitions = n
 		}
 	}
-	saveErr := r.save(&meta)
-	if saveErr != nil && !errors.Is(saveErr, errNotDurable) {
-		return saveErr
+	err = r.save(&meta)
+	if err != nil && !errors.Is(err, errNotDurable) {
+		return errors.Join(err, removeLogs(parts[len(t.partitions()):]))
 	}
-	if err := r.grow(ctx, t, n); err != nil {
-		return fmt.Errorf("grow topic %q: %w", name, err)
-	}
-	r.publish(t, before)
+	r.publish(t, parts)
 	r.log.Info("partitions added", "topic", name, "partitions", n)
-	return errors.Join(saveErr, syncDirs(r.cfg.FS, r.topicDir(t.id)))
+	return err
 }
 
 func (r *registry) checkGrowth(t *topic, n int32) error {
@@ -157,7 +153,7 @@ func (r *registry) remove(ctx context.Context, id topicID) error {
 	r.count -= len(t.partitions())
 	r.mu.Unlock()
 	r.log.Info("topic deleted", "topic", t.name, "topic_id", t.id.String())
-	if err := r.discard(t); err != nil {
+	if err := r.discard(t, t.partitions()); err != nil {
 		// It is deleted all the same; the next start removes the rest.
 		r.log.Warn("the folder of a deleted topic could not be removed", "topic", t.name, "topic_id", t.id.String(), "err", err)
 	}
@@ -165,13 +161,16 @@ func (r *registry) remove(ctx context.Context, id topicID) error {
 }
 
 // discard ends a topic's partitions and removes its files.
-func (r *registry) discard(t *topic) error {
+func (r *registry) discard(t *topic, parts []*partition) error {
+	return errors.Join(removeLogs(parts), r.cfg.FS.RemoveAll(r.topicDir(t.id)))
+}
+
+func removeLogs(parts []*partition) error {
 	var errs []error
-	for _, p := range t.partitions() {
+	for _, p := range parts {
 		p.drop()
-		errs = append(errs, p.log.Close())
+		errs = append(errs, p.log.Remove())
 	}
-	errs = append(errs, r.cfg.FS.RemoveAll(r.topicDir(t.id)))
 	return errors.Join(errs...)
 }
 

@@ -139,11 +139,10 @@ func (r *registry) firstStart() (*metadata, error) {
 	return &metadata{ClusterID: base64.RawURLEncoding.EncodeToString(id[:]), Incarnation: -1}, nil
 }
 
-func (r *registry) topicsDir() string            { return filepath.Join(r.cfg.Dir, "topics") }
-func (r *registry) topicDir(id topicID) string   { return filepath.Join(r.topicsDir(), id.String()) }
-func (r *registry) leaderEpoch(t *topic) int32   { return r.meta.Incarnation - t.born }
-func (r *registry) fsync() bool                  { return r.cfg.Flush.Mode == FlushBatch }
-func partitionDir(topicDir string, i int) string { return filepath.Join(topicDir, strconv.Itoa(i)) }
+func (r *registry) topicsDir() string          { return filepath.Join(r.cfg.Dir, "topics") }
+func (r *registry) topicDir(id topicID) string { return filepath.Join(r.topicsDir(), id.String()) }
+func (r *registry) leaderEpoch(t *topic) int32 { return r.meta.Incarnation - t.born }
+func (r *registry) fsync() bool                { return r.cfg.Flush.Mode == FlushBatch }
 
 // removeLeftOvers removes the folders of topics that were deleted, or not yet
 // created, when the broker died.
@@ -185,8 +184,9 @@ func (r *registry) openAll(ctx context.Context) error {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			t := r.cfg.newTopicOf(tm)
-			if errs[i] = r.grow(ctx, t, tm.Partitions); errs[i] == nil {
-				r.publish(t, 0)
+			var parts []*partition
+			if parts, errs[i] = r.extend(ctx, t, tm.Partitions); errs[i] == nil {
+				r.publish(t, parts)
 			}
 		})
 	}
@@ -194,29 +194,32 @@ func (r *registry) openAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// grow opens the logs that t lacks to have n partitions. Nobody else sees the
-// new ones after an error.
-func (r *registry) grow(ctx context.Context, t *topic, n int32) (err error) {
+// extend opens the logs that t lacks to have n partitions, and returns all n.
+// Their folders are durable. After an error nothing of it stays open.
+func (r *registry) extend(ctx context.Context, t *topic, n int32) (_ []*partition, err error) {
 	old := t.partitions()
 	parts := slices.Clone(old)
 	defer func() {
-		if err == nil {
-			t.parts.Store(&parts)
-			return
-		}
-		for _, p := range parts[len(old):] {
-			err = errors.Join(err, p.log.Close())
+		if err != nil {
+			err = errors.Join(err, closeLogs(parts[len(old):]))
 		}
 	}()
-	dir := r.topicDir(t.id)
+	dir, made := r.topicDir(t.id), false
 	for i := len(old); i < int(n); i++ {
-		p, err := r.openPartition(ctx, t, i, partitionDir(dir, i))
+		pdir := filepath.Join(dir, strconv.Itoa(i))
+		if _, err := r.cfg.FS.Stat(pdir); err != nil {
+			made = true
+		}
+		p, err := r.openPartition(ctx, t, i, pdir)
 		if err != nil {
-			return fmt.Errorf("open partition %s-%d: %w", t.name, i, err)
+			return nil, fmt.Errorf("open partition %s-%d: %w", t.name, i, err)
 		}
 		parts = append(parts, p)
 	}
-	return nil
+	if made {
+		err = syncDirs(r.cfg.FS, dir, r.topicsDir())
+	}
+	return parts, err
 }
 
 func (r *registry) openPartition(ctx context.Context, t *topic, i int, dir string) (*partition, error) {
@@ -231,13 +234,13 @@ func (r *registry) openPartition(ctx context.Context, t *topic, i int, dir strin
 	return p, nil
 }
 
-// publish lets the handlers see t, which had the given number of partitions
-// before.
-func (r *registry) publish(t *topic, before int) {
+// publish lets the handlers see t with parts.
+func (r *registry) publish(t *topic, parts []*partition) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.count += len(parts) - len(t.partitions())
+	t.parts.Store(&parts)
 	r.byName[t.name], r.byID[t.id] = t, t
-	r.count += len(t.partitions()) - before
 }
 
 // named returns the topic, or nil.
@@ -268,15 +271,30 @@ func (r *registry) all() []*topic {
 
 // close flushes and closes all logs.
 func (r *registry) close() error {
-	var errs []error
+	var all []*partition
 	for _, t := range r.all() {
-		for _, p := range t.partitions() {
+		all = append(all, t.partitions()...)
+	}
+	return closeLogs(all)
+}
+
+// closeLogs closes logs, a few at a time: each may wait for an fsync.
+func closeLogs(parts []*partition) error {
+	const atOnce = 8
+	var wg sync.WaitGroup
+	errs := make([]error, len(parts))
+	slots := make(chan struct{}, atOnce)
+	for i, p := range parts {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
 			p.drop()
 			if err := p.log.Close(); err != nil {
-				errs = append(errs, fmt.Errorf("close %s-%d: %w", t.name, p.index, err))
+				errs[i] = fmt.Errorf("close %s-%d: %w", p.topic.name, p.index, err)
 			}
-		}
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
