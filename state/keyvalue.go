@@ -44,10 +44,12 @@ const KindKeyValue = "keyvalue"
 // It belongs to one worker, but for the view that Committed gives. It is a [Store].
 type KeyValueStore[K, V any] struct {
 	stack
-	keys   serde.Serde[K]
-	values serde.Serde[V]
-	seed   maphash.Seed
-	flat   bool // no V holds a pointer: its memory is all in the entry
+	keys    serde.Serde[K]
+	values  serde.Serde[V]
+	seed    maphash.Seed
+	flat    bool        // no V holds a pointer: its memory is all in the entry
+	length  func(V) int // memory of a value beside the entry, if that is quick to tell; else nil, and known from Seal on
+	typical uint32      // of the values in the last sealed layer: a guess for one not sealed yet
 
 	young, old *generation[V]
 	dirty      []uint32                // entries of young changed in the open layer, in order of first change
@@ -70,6 +72,7 @@ func OpenKeyValue[K, V any](name string, keys serde.Serde[K], values serde.Serde
 		values: values,
 		seed:   maphash.MakeSeed(),
 		flat:   isFlat[V](),
+		length: lengthOf[V](),
 	}
 	if invariant.Enabled {
 		s.frozen = map[string][]byte{}
@@ -111,6 +114,9 @@ func (s *KeyValueStore[K, V]) Set(c *Cell[V], v V, timestamp int64) {
 	c.Value, c.Timestamp, c.OK = v, timestamp, true
 	if c.state&cellDirty == 0 {
 		s.touch(c)
+	}
+	if s.length != nil {
+		s.weigh(s.young.at(c.index), uint32(s.length(v)))
 	}
 	if invariant.Enabled {
 		s.freeze(c)
@@ -313,6 +319,10 @@ func (s *KeyValueStore[K, V]) turn() {
 func (s *KeyValueStore[K, V]) touch(c *Cell[V]) {
 	e := s.young.at(c.index)
 	invariant.Check(&e.cell == c, "store %s: cell used after the store moved on", s.name)
+	if e.vlen == 0 && c.OK {
+		s.young.bytes += int64(s.typical)
+		e.vlen = s.typical
+	}
 	c.state |= cellDirty
 	s.dirty = append(s.dirty, c.index)
 	s.dirtyBytes += entryBytes(e)

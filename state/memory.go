@@ -132,8 +132,9 @@ func (b *memoryBase) Iterate(lower, upper []byte, o Order) (Iterator, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer b.gate.Leave() // the tree stays as it is, also after Close
 	return &memoryIterator{
-		gate: b.gate, it: t.data.Iter(), order: o,
+		it: t.data.Iter(), order: o,
 		lower: string(lower), upper: string(upper), bounded: upper != nil,
 	}, nil
 }
@@ -149,7 +150,8 @@ func (b *memoryBase) Apply(w *Writes, h Header) error {
 		if c.Delete {
 			next.data.Delete(alias(c.Key))
 		} else {
-			next.data.Set(string(c.Key), append([]byte{}, c.Value...))
+			b := append(append(make([]byte, 0, len(c.Key)+len(c.Value)), c.Key...), c.Value...)
+			next.data.Set(alias(b[:len(c.Key)]), b[len(c.Key):])
 		}
 	}
 	b.tree.Store(next)
@@ -186,16 +188,14 @@ func (b *memoryBase) Checkpoint(string) error {
 	return fmt.Errorf("checkpoint of a store in memory: %w", errors.ErrUnsupported)
 }
 
-// memoryIterator walks over one tree; the gate is left by Close.
+// memoryIterator walks over one tree.
 type memoryIterator struct {
-	gate         *gate.Gate
 	it           btree.MapIter[string, []byte]
 	order        Order
 	lower, upper string
 	bounded      bool // upper counts
 	begun        bool
 	ended        bool
-	closed       bool
 }
 
 func (i *memoryIterator) Next() bool {
@@ -243,10 +243,7 @@ func (i *memoryIterator) Value() []byte { return i.it.Value() }
 func (i *memoryIterator) Err() error    { return nil }
 
 func (i *memoryIterator) Close() error {
-	if !i.closed {
-		i.closed, i.ended = true, true
-		i.gate.Leave()
-	}
+	i.ended = true
 	return nil
 }
 

@@ -57,7 +57,7 @@ func (m *merge) next() (cursor, bool) {
 		if !m.begun {
 			m.begun = true
 			m.step(func(cursor) bool { return true })
-		} else {
+		} else if len(m.cursors) > 0 {
 			key := m.cursors[m.last].key()
 			// The one that was given is stepped last: the others are compared with its key.
 			given := m.cursors[m.last]
@@ -103,10 +103,7 @@ func (m *merge) close() error {
 	for _, c := range m.all {
 		errs = append(errs, c.close())
 	}
-	m.all, m.cursors = nil, nil
-	if m.err == nil {
-		m.err = ErrClosed
-	}
+	m.all, m.cursors, m.begun = nil, nil, true
 	return errors.Join(errs...)
 }
 

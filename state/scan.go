@@ -30,7 +30,8 @@ func (s *KeyValueStore[K, V]) All(o Order) *Scan[K, V] {
 // Range scans the keys from from to to, both included, in order of their encodings
 // (that of numbers below zero comes last); an absent bound leaves that end open.
 // The scan sees the store as it is now: what is changed while it runs, also
-// through the same store, does not show. It must be closed.
+// through the same store, does not show. Unless it is read to its end it must be
+// closed: the close of a base on disk waits for it.
 func (s *KeyValueStore[K, V]) Range(from, to opt.V[K], o Order) *Scan[K, V] {
 	sc := &Scan[K, V]{name: s.name, keys: s.keys, values: s.values}
 	lower, upper, err := bounds(s.keys, from, to)
@@ -118,11 +119,19 @@ type Scan[K, V any] struct {
 	timestamp int64
 }
 
-// Next goes to the next entry. False means the end, or an error: see Err.
+// Next goes to the next entry. False means the end, or an error: see Err; what the
+// scan holds is then freed.
 func (sc *Scan[K, V]) Next() bool {
-	if sc.err != nil {
-		return false
+	if sc.err == nil && sc.read() {
+		return true
 	}
+	if err := sc.Close(); sc.err == nil {
+		sc.err = err
+	}
+	return false
+}
+
+func (sc *Scan[K, V]) read() bool {
 	c, ok := sc.m.next()
 	if !ok {
 		sc.err = sc.failed(sc.m.err)

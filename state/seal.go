@@ -28,6 +28,9 @@ func (s *KeyValueStore[K, V]) Seal() (*Layer, error) {
 	}
 	l.index = makeIndex(l.recs)
 	s.push(l)
+	if !s.flat {
+		s.typical = uint32(len(l.data) / len(l.recs))
+	}
 	for _, index := range s.dirty {
 		s.young.at(index).cell.state &^= cellDirty
 	}
@@ -242,6 +245,19 @@ func (s *KeyValueStore[K, V]) thaw(key, now []byte) error {
 		return nil
 	}
 	return fmt.Errorf("key %x was %x, is %x: %w", key, was, now, ErrNotFrozen)
+}
+
+// lengthOf gives the function that measures a V, if it is a kind of bytes.
+func lengthOf[V any]() func(V) int {
+	var f any
+	switch any(*new(V)).(type) {
+	case string:
+		f = func(v string) int { return len(v) }
+	case []byte:
+		f = func(v []byte) int { return len(v) }
+	}
+	length, _ := f.(func(V) int)
+	return length
 }
 
 // isFlat tells whether a V holds no pointer, so that all its memory is its size.
