@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/internal/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // newKgo is a client of b over TCP, or if the broker has none in the process.
@@ -284,4 +285,33 @@ func batchesOf(t *testing.T, b *broker.Broker, topic string) []byte {
 		t.Fatalf("fetch %s: code %d, %d bytes", topic, p.ErrorCode, len(p.RecordBatches))
 	}
 	return p.RecordBatches
+}
+
+// The coordinator keeps what a member sent in a buffer that the next request
+// overwrites.
+func TestGroupsKeepCopies(t *testing.T) {
+	b := open(t, broker.Config{})
+	c := dial(t, b)
+	join := withVersion(kmsg.NewPtrJoinGroupRequest(), 3) // before member ids had to be asked for
+	join.Group, join.ProtocolType, join.SessionTimeoutMillis, join.RebalanceTimeoutMillis = "g", "test", 10_000, 10_000
+	join.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "p", Metadata: []byte("metadata of a member")}}
+	joined := do[*kmsg.JoinGroupResponse](c, join)
+	if joined.ErrorCode != 0 {
+		t.Fatalf("join: code %d", joined.ErrorCode)
+	}
+	sync := withVersion(kmsg.NewPtrSyncGroupRequest(), 2)
+	sync.Group, sync.MemberID, sync.Generation = "g", joined.MemberID, joined.Generation
+	sync.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: joined.MemberID, MemberAssignment: []byte("assignment of a member")}}
+	if resp := do[*kmsg.SyncGroupResponse](c, sync); resp.ErrorCode != 0 {
+		t.Fatalf("sync: code %d", resp.ErrorCode)
+	}
+	for range 10 {
+		metadataOf(c, 9, strings.Repeat("x", 200))
+	}
+	describe := withVersion(kmsg.NewPtrDescribeGroupsRequest(), 4)
+	describe.Groups = []string{"g"}
+	m := do[*kmsg.DescribeGroupsResponse](c, describe).Groups[0].Members[0]
+	if string(m.ProtocolMetadata) != "metadata of a member" || string(m.MemberAssignment) != "assignment of a member" {
+		t.Errorf("the member has metadata %q, assignment %q", m.ProtocolMetadata, m.MemberAssignment)
+	}
 }

@@ -184,6 +184,7 @@ func (r *registry) openAll(ctx context.Context) error {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			t := r.cfg.newTopicOf(tm)
+			r.warnOfMissing(t, tm.Partitions)
 			var parts []*partition
 			if parts, errs[i] = r.extend(ctx, t, tm.Partitions); errs[i] == nil {
 				r.publish(t, parts)
@@ -194,8 +195,19 @@ func (r *registry) openAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// warnOfMissing tells of folders that somebody has removed: a topic is told to
+// exist after its folders are durable.
+func (r *registry) warnOfMissing(t *topic, n int32) {
+	for i := range int(n) {
+		dir := filepath.Join(r.topicDir(t.id), strconv.Itoa(i))
+		if _, err := r.cfg.FS.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			r.log.Error("the folder of a partition is missing: it starts empty", "topic", t.name, "partition", i, "dir", dir)
+		}
+	}
+}
+
 // extend opens the logs that t lacks to have n partitions, and returns all n.
-// Their folders are durable. After an error nothing of it stays open.
+// Folders that are missing are made, durably. After an error nothing of it stays open.
 func (r *registry) extend(ctx context.Context, t *topic, n int32) (_ []*partition, err error) {
 	old := t.partitions()
 	parts := slices.Clone(old)

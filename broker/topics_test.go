@@ -261,12 +261,12 @@ func configValue(c *client, topic, key string) string {
 }
 
 // Whatever moment the machine crashes at: topics whose creation was
-// acknowledged are there, those whose deletion was are not, and a producer id
-// is never given out twice.
-func TestCrashAtEveryEffectOfTheMetadata(t *testing.T) {
-	const effects = 400 // more than the script has
+// acknowledged are there with the records that were, those whose deletion was
+// are not, and a producer id is never given out twice.
+func TestCrashAtEveryEffect(t *testing.T) {
+	const effects = 600 // more than the script has
 	for seed := range uint64(3) {
-		for at := 1; at < effects; at += 3 {
+		for at := 1; at < effects; at += 2 {
 			crashed, acked, done := crashScript(t, at, seed)
 			if done {
 				break
@@ -278,8 +278,8 @@ func TestCrashAtEveryEffectOfTheMetadata(t *testing.T) {
 
 // known is what was acknowledged before a crash.
 type known struct {
-	created, deleted, growing map[string]bool
-	producerID                int64
+	created, deleted, produced map[string]bool
+	producerID                 int64
 }
 
 // crashScript creates and deletes topics and returns the disk as a crash at the
@@ -288,16 +288,16 @@ type known struct {
 func crashScript(t *testing.T, at int, seed uint64) (crashed *vfs.Mem, acked known, done bool) {
 	mem := vfs.NewMem()
 	var mu sync.Mutex
-	live := known{created: map[string]bool{}, deleted: map[string]bool{}, producerID: -1}
+	live := known{created: map[string]bool{}, deleted: map[string]bool{}, produced: map[string]bool{}, producerID: -1}
 	mem.OnEffect(func(n int) {
 		if n == at {
 			mu.Lock()
 			defer mu.Unlock()
 			crashed = mem.Crash(rand.New(rand.NewPCG(seed, uint64(at))))
-			acked = known{created: cloneSet(live.created), deleted: cloneSet(live.deleted), producerID: live.producerID}
+			acked = known{created: cloneSet(live.created), deleted: cloneSet(live.deleted), produced: cloneSet(live.produced), producerID: live.producerID}
 		}
 	})
-	b, err := broker.Open(context.Background(), broker.Config{FS: mem, Dir: "/d", OffsetsPartitions: 1, Logger: quiet})
+	b, err := broker.Open(context.Background(), crashConfig(mem))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,10 +311,12 @@ func crashScript(t *testing.T, at int, seed uint64) (crashed *vfs.Mem, acked kno
 	for _, name := range []string{"a", "b", "c"} {
 		mustCreate(c, name, 2)
 		note(func() { live.created[name] = true })
+		mustProduce(c, name, "value of "+name)
+		note(func() { live.produced[name] = true })
 		init := do[*kmsg.InitProducerIDResponse](c, withVersion(kmsg.NewPtrInitProducerIDRequest(), 4))
 		note(func() { live.producerID = max(live.producerID, init.ProducerID) })
 	}
-	note(func() { delete(live.created, "b") }) // from now on it may be gone
+	note(func() { delete(live.created, "b"); delete(live.produced, "b") }) // from now on it may be gone
 	if code := deleteTopic(c, "b"); code != 0 {
 		t.Fatalf("delete: code %d", code)
 	}
@@ -324,6 +326,10 @@ func crashScript(t *testing.T, at int, seed uint64) (crashed *vfs.Mem, acked kno
 	mu.Lock()
 	defer mu.Unlock()
 	return crashed, acked, crashed == nil
+}
+
+func crashConfig(fsys vfs.FS) broker.Config {
+	return broker.Config{FS: fsys, Dir: "/d", OffsetsPartitions: 1, Flush: broker.FlushPolicy{Mode: broker.FlushBatch}, Logger: quiet}
 }
 
 func cloneSet(m map[string]bool) map[string]bool {
@@ -336,9 +342,8 @@ func cloneSet(m map[string]bool) map[string]bool {
 
 func checkCrashed(t *testing.T, when string, disk *vfs.Mem, acked known) {
 	t.Helper()
-	cfg := broker.Config{FS: disk, Dir: "/d", OffsetsPartitions: 1, Logger: quiet}
 	for range 2 { // recovery of a recovery
-		b, err := broker.Open(context.Background(), cfg)
+		b, err := broker.Open(context.Background(), crashConfig(disk))
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
@@ -355,6 +360,14 @@ func checkCrashed(t *testing.T, when string, disk *vfs.Mem, acked known) {
 		for name := range acked.deleted {
 			if there[name] {
 				t.Errorf("%s: topic %s came back", when, name)
+			}
+		}
+		for name := range acked.produced {
+			if !there[name] {
+				continue // told above
+			}
+			if got := readAll(c, name); !cmp.Equal(got, []string{"value of " + name}) {
+				t.Errorf("%s: topic %s holds %q", when, name, got)
 			}
 		}
 		init := do[*kmsg.InitProducerIDResponse](c, withVersion(kmsg.NewPtrInitProducerIDRequest(), 4))
