@@ -8,7 +8,8 @@ import (
 	"github.com/millrace/millrace/serde"
 )
 
-// Serde gives a V the bytes of the T in it by s, and null for an absent one.
+// Serde gives a V the bytes of the T in it by s, and null for an absent one. It
+// has the name of s, since what it writes can be read by either.
 // The T of s must have no null of its own, or the two could not be told apart:
 // the result is then not valid.
 func Serde[T any](s serde.Serde[T]) serde.Serde[V[T]] {
@@ -16,7 +17,7 @@ func Serde[T any](s serde.Serde[T]) serde.Serde[V[T]] {
 		return serde.Serde[V[T]]{}
 	}
 	return serde.Serde[V[T]]{
-		Name:   "opt(" + s.Name + ")",
+		Name:   s.Name,
 		IsNull: func(o V[T]) bool { return !o.OK },
 		Append: func(dst []byte, o V[T]) ([]byte, error) { return s.Append(dst, o.Value) },
 		Decode: func(src []byte) (V[T], error) {

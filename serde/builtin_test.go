@@ -218,8 +218,10 @@ func TestTimeIsTheInstant(t *testing.T) {
 }
 
 func FuzzBuiltin(f *testing.F) {
-	for _, seed := range []string{"", "\x01", "ab", "abcd", "abcdefgh", "abcdefgh\x00\x00\x00\x01",
-		"0123abcd-4567-89ab-cdef-0123456789ab"} {
+	for _, seed := range []string{
+		"", "\x01", "ab", "abcd", "abcdefgh", "abcdefgh\x00\x00\x00\x01",
+		"0123abcd-4567-89ab-cdef-0123456789ab",
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {

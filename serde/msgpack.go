@@ -21,9 +21,13 @@ func packed[T any](t reflect.Type, key bool) (Serde[T], error) {
 	if err != nil {
 		return Serde[T]{}, err
 	}
-	p := &packer{name: "msgpack(" + t.String() + ")", key: key, shape: sh}
+	p := &packer{name: "msgpack(" + pointee(t).String() + ")", key: key, shape: sh}
 	if key {
+		// Without names in the bytes, the names and types are the encoding.
 		p.name = "msgpack-key(" + sh.layout + ")"
+	}
+	if err := p.try(t); err != nil {
+		return Serde[T]{}, err
 	}
 	s := Serde[T]{
 		Name:   p.name,
@@ -49,7 +53,7 @@ func packed[T any](t reflect.Type, key bool) (Serde[T], error) {
 			return v, err
 		}
 	}
-	return s, p.try(t)
+	return s, nil
 }
 
 // A packer encodes and decodes one type by MessagePack. It guards the library,
@@ -68,9 +72,7 @@ func (p *packer) try(t reflect.Type) (err error) {
 			err = none(t, "%v", r)
 		}
 	}()
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
+	t = pointee(t)
 	b, err := p.append(nil, reflect.New(t).Interface())
 	if err == nil {
 		err = p.decode(b, reflect.New(t).Interface())

@@ -89,25 +89,37 @@ func TestMsgpackRoundTrip(t *testing.T) {
 	})
 }
 
-func TestMapsAreWrittenInOrder(t *testing.T) {
-	type inner struct{ M map[uint16]string }
-	s := mustFor[map[int]inner](t)
-	v := map[int]inner{}
-	for i := range 300 {
-		v[i*7%300] = inner{map[uint16]string{uint16(i): "a", 1000: "b", 2: "c"}}
-	}
+// inOrder checks that v has the same bytes each time.
+func inOrder[T any](t *testing.T, v T) {
+	t.Helper()
+	s := mustFor[T](t)
 	first, err := s.Encode(v)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 20 {
 		if again, _ := s.Encode(v); !bytes.Equal(first, again) {
-			t.Fatal("the same map has other bytes the next time")
+			t.Fatalf("%s: the same map has other bytes the next time", s.Name)
 		}
 	}
 	if back, err := s.Decode(first); err != nil || !cmp.Equal(back, v) {
-		t.Fatalf("Decode: %v\n%s", err, cmp.Diff(v, back))
+		t.Fatalf("%s: Decode: %v\n%s", s.Name, err, cmp.Diff(v, back))
 	}
+}
+
+func TestMapsAreWrittenInOrder(t *testing.T) {
+	type inner struct{ M map[uint16]string }
+	nested := map[int]inner{}
+	texts, bools, named := map[string]string{}, map[string]bool{}, map[userID]cents{}
+	for i := range 300 {
+		nested[i*7%300] = inner{map[uint16]string{uint16(i): "a", 1000: "b", 2: "c"}}
+		k := strings.Repeat("k", i)
+		texts[k], bools[k], named[userID(k)] = k, i%2 == 0, cents(i)
+	}
+	inOrder(t, nested)
+	inOrder(t, texts)
+	inOrder(t, bools)
+	inOrder(t, named)
 }
 
 func TestFieldsCanBeAdded(t *testing.T) {

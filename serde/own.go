@@ -38,7 +38,7 @@ func binaryOwn[T any](t reflect.Type) (s Serde[T], ok bool, err error) {
 	if err := whole(holder.Elem(), promoted); err != nil {
 		return s, false, none(t, "%v", err)
 	}
-	o := own{name: "binary(" + t.String() + ")", appends: appends}
+	o := own{name: "binary(" + pointee(t).String() + ")", appends: appends}
 	if t.Kind() == reflect.Pointer {
 		return ownPointer[T](t, o), true, nil
 	}
@@ -103,6 +103,14 @@ func (o own) decode(src []byte, p any) error {
 		return fmt.Errorf("%s: %w", o.name, err)
 	}
 	return nil
+}
+
+// pointee returns what t points to, or t itself.
+func pointee(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
 }
 
 // isNilPointer tells whether v, of a pointer type, is nil.

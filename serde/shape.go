@@ -101,14 +101,12 @@ func (w *walker) notInKey(path, what string) error {
 // nested walks through the inside of a type once, and notes it if the type holds
 // itself.
 func (w *walker) nested(at place, inside func() error) error {
-	switch w.state[at] {
-	case within:
+	switch seen := w.state[at]; {
+	case seen == within:
 		w.shape.recursive = true
 		return nil
-	case done:
-		if !w.key { // a key needs the layout of each
-			return nil
-		}
+	case seen == done && !w.key: // a key needs the layout of each
+		return nil
 	}
 	w.state[at] = within
 	err := inside()

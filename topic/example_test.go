@@ -29,7 +29,7 @@ func ExampleOf() {
 	// Output:
 	// orders string msgpack(topic_test.Order) <nil>
 	// prices float64 int64 <nil>
-	// raw opt(string) opt(string) <nil>
+	// raw string string <nil>
 }
 
 func ExampleTopic_Err() {
