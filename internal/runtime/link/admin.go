@@ -15,7 +15,7 @@ import (
 func (k *Kafka) ID(ctx context.Context) (string, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{}
-	resp, err := req.RequestWith(ctx, k.main)
+	resp, err := req.RequestWith(ctx, asker{k.main})
 	if err != nil {
 		return "", fmt.Errorf("ask for the cluster id: %w", err)
 	}
@@ -37,7 +37,7 @@ func (k *Kafka) Topics(ctx context.Context, names ...string) (map[string]Topic, 
 		t.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, k.main)
+	resp, err := req.RequestWith(ctx, asker{k.main})
 	if err != nil {
 		return nil, fmt.Errorf("describe topics: %w", err)
 	}
@@ -73,7 +73,7 @@ func (k *Kafka) CreateTopics(ctx context.Context, topics []NewTopic) error {
 		}
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, k.main)
+	resp, err := req.RequestWith(ctx, asker{k.main})
 	if err != nil {
 		return fmt.Errorf("create topics: %w", err)
 	}
@@ -100,7 +100,7 @@ func (k *Kafka) TopicConfig(ctx context.Context, topic, key string) (string, err
 	r := kmsg.NewDescribeConfigsRequestResource()
 	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, topic, []string{key}
 	req.Resources = append(req.Resources, r)
-	resp, err := req.RequestWith(ctx, k.main)
+	resp, err := req.RequestWith(ctx, asker{k.main})
 	if err != nil {
 		return "", fmt.Errorf("describe the configs of topic %q: %w", topic, err)
 	}
@@ -131,7 +131,7 @@ func (k *Kafka) DeleteRecords(ctx context.Context, before map[Partition]int64) e
 		}
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, k.main)
+	resp, err := req.RequestWith(ctx, asker{k.main})
 	if err != nil {
 		return fmt.Errorf("delete records: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Kafka is a [Cluster] over the Kafka protocol.
@@ -157,4 +158,17 @@ func (r *reach) set(cause error) {
 	if r.changed != nil {
 		r.changed(cause)
 	}
+}
+
+// asker sends requests. When the context ends while the client tries again, the
+// error is the context's, with what kept it waiting.
+type asker struct{ client *kgo.Client }
+
+// Request implements kmsg.Requestor.
+func (a asker) Request(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	resp, err := a.client.Request(ctx, req)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %v", context.Cause(ctx), err)
+	}
+	return resp, err
 }

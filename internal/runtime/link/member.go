@@ -276,7 +276,7 @@ func (m *member) leaveStatic(ctx context.Context, id string) error {
 	who.MemberID, who.InstanceID = id, &m.cfg.Instance
 	who.Reason = kmsg.StringPtr("closed")
 	req.Members = append(req.Members, who)
-	resp, err := req.RequestWith(ctx, m.link.main)
+	resp, err := req.RequestWith(ctx, asker{m.link.main})
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (k *Kafka) committed(ctx context.Context, parts []Partition) (map[Partition
 		req.Topics = append(req.Topics, t)
 	}
 	req.Groups = append(req.Groups, g) // the client picks the form that the broker has
-	resp, err := req.RequestWith(ctx, k.main)
+	resp, err := req.RequestWith(ctx, asker{k.main})
 	if err != nil {
 		return nil, fmt.Errorf("fetch committed offsets: %w", err)
 	}
@@ -125,7 +125,7 @@ func (k *Kafka) listOffsets(ctx context.Context, parts []Partition, at int64) (m
 			}
 			req.Topics = append(req.Topics, t)
 		}
-		resp, err := req.RequestWith(ctx, k.main)
+		resp, err := req.RequestWith(ctx, asker{k.main})
 		if err != nil {
 			return nil, fmt.Errorf("list offsets: %w", err)
 		}
@@ -157,7 +157,7 @@ func (k *Kafka) EpochEnd(ctx context.Context, p Partition, epoch int32) (Positio
 		rp.Partition, rp.CurrentLeaderEpoch, rp.LeaderEpoch = p.Num, -1, epoch
 		t.Partitions = append(t.Partitions, rp)
 		req.Topics = append(req.Topics, t)
-		resp, err := req.RequestWith(ctx, k.main)
+		resp, err := req.RequestWith(ctx, asker{k.main})
 		if err != nil {
 			return Position{}, fmt.Errorf("ask for the end of epoch %d of %s: %w", epoch, p, err)
 		}

@@ -133,7 +133,7 @@ func (r *reader) findLeader(ctx context.Context) error {
 	t := kmsg.NewMetadataRequestTopic()
 	t.Topic = kmsg.StringPtr(r.part.Topic)
 	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, r.client)
+	resp, err := req.RequestWith(ctx, asker{r.client})
 	if err != nil {
 		return err
 	}
