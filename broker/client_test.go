@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/millrace/millrace/broker"
-	"github.com/millrace/millrace/internal/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/broker"
+	"github.com/millrace/millrace/internal/vfs"
 )
 
 // newKgo is a client of b over TCP, or if the broker has none in the process.

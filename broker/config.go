@@ -87,9 +87,8 @@ type Config struct {
 // in memory.
 const memoryDir = "/millrace"
 
-// withDefaults checks c, all of it, and fills in what is not set.
+// withDefaults fills in what is not set, and checks all of it.
 func (c Config) withDefaults() (Config, error) {
-	var errs []error
 	setDefault(&c.NodeID, 1)
 	setDefault(&c.NumPartitions, 1)
 	setDefault(&c.MaxPartitions, 20_000)
@@ -122,6 +121,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	return c, c.check()
+}
+
+// check reports all that makes no sense.
+func (c *Config) check() error {
+	var errs []error
 	if c.Flush.Mode > FlushInterval {
 		errs = append(errs, fmt.Errorf("flush mode %d is unknown", c.Flush.Mode))
 	}
@@ -134,24 +139,33 @@ func (c Config) withDefaults() (Config, error) {
 		name  string
 		value int64
 	}{
-		{"NodeID", int64(c.NodeID)}, {"NumPartitions", int64(c.NumPartitions)}, {"MaxPartitions", int64(c.MaxPartitions)},
-		{"Flush.Interval", int64(c.Flush.Interval)}, {"SegmentBytes", c.SegmentBytes}, {"SegmentAge", int64(c.SegmentAge)},
-		{"MessageMaxBytes", int64(c.MessageMaxBytes)}, {"FetchMaxBytes", int64(c.FetchMaxBytes)},
-		{"RequestMaxBytes", int64(c.RequestMaxBytes)}, {"RequestMemory", c.RequestMemory},
-		{"RequestTimeout", int64(c.RequestTimeout)}, {"IdleTimeout", int64(c.IdleTimeout)},
-		{"MaxConnections", int64(c.MaxConnections)}, {"OffsetsPartitions", int64(c.OffsetsPartitions)},
+		{"NodeID", int64(c.NodeID)},
+		{"NumPartitions", int64(c.NumPartitions)},
+		{"MaxPartitions", int64(c.MaxPartitions)},
+		{"Flush.Interval", int64(c.Flush.Interval)},
+		{"SegmentBytes", c.SegmentBytes},
+		{"SegmentAge", int64(c.SegmentAge)},
+		{"MessageMaxBytes", int64(c.MessageMaxBytes)},
+		{"FetchMaxBytes", int64(c.FetchMaxBytes)},
+		{"RequestMaxBytes", int64(c.RequestMaxBytes)},
+		{"RequestMemory", c.RequestMemory},
+		{"RequestTimeout", int64(c.RequestTimeout)},
+		{"IdleTimeout", int64(c.IdleTimeout)},
+		{"MaxConnections", int64(c.MaxConnections)},
+		{"OffsetsPartitions", int64(c.OffsetsPartitions)},
 		{"GroupInitialRebalanceDelay", int64(c.GroupInitialRebalanceDelay)},
 		{"GroupMinSessionTimeout", int64(c.GroupMinSessionTimeout)},
-		{"GroupMaxSessionTimeout", int64(c.GroupMaxSessionTimeout)}, {"OffsetsRetention", int64(c.OffsetsRetention)},
+		{"GroupMaxSessionTimeout", int64(c.GroupMaxSessionTimeout)},
+		{"OffsetsRetention", int64(c.OffsetsRetention)},
 	} {
 		if n.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is negative: %d", n.name, n.value))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return c, fmt.Errorf("broker config: %w", err)
+		return fmt.Errorf("broker config: %w", err)
 	}
-	return c, nil
+	return nil
 }
 
 func setDefault[T ~int | ~int32 | ~int64](v *T, d T) {

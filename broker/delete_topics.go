@@ -50,7 +50,7 @@ func (b *Broker) toDelete(q *kmsg.DeleteTopicsRequestTopic) (*topic, int16) {
 }
 
 func (b *Broker) deleteTopic(ctx context.Context, t *topic, at *kmsg.DeleteTopicsResponseTopic) {
-	err := error(nil)
+	var err error
 	if t.internal {
 		err = fmt.Errorf("%w: %q is internal", errInvalidTopic, t.name)
 	} else {

@@ -9,9 +9,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/millrace/millrace/broker/internal/group"
 	"github.com/millrace/millrace/broker/internal/wire"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // errUnsupported closes a connection, as Kafka does: an answer in a shape that

@@ -6,8 +6,9 @@ import (
 	"context"
 	"errors"
 
-	"github.com/millrace/millrace/broker/internal/seglog"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/millrace/millrace/broker/internal/seglog"
 )
 
 // codes maps what goes wrong inside to what the protocol says, first match

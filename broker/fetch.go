@@ -7,9 +7,10 @@ import (
 	"errors"
 	"time"
 
-	"github.com/millrace/millrace/broker/internal/seglog"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/broker/internal/seglog"
 )
 
 // Fetch (1), versions 4-18: topics by name up to 12, by id from 13 on. Not here

@@ -13,9 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/millrace/millrace/broker"
 	"github.com/millrace/millrace/internal/vnet"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // closed fails the test unless the broker closes the connection without a word.

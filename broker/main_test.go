@@ -12,10 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/broker"
-	"github.com/millrace/millrace/broker/internal/seglog"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
+
+	"github.com/millrace/millrace/broker"
+	"github.com/millrace/millrace/broker/internal/seglog"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -264,4 +266,12 @@ func within(t testing.TB, what string, fn func()) {
 	case <-time.After(20 * time.Second):
 		t.Fatalf("%s: still waiting after 20 s", what)
 	}
+}
+
+// isCode tells whether an answer's code is that of want, nil for none.
+func isCode(code int16, want *kerr.Error) bool {
+	if want == nil {
+		return code == 0
+	}
+	return code == want.Code
 }

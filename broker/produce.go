@@ -10,10 +10,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/millrace/millrace/broker/internal/seglog"
-	"github.com/millrace/millrace/internal/mutant"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/broker/internal/seglog"
+	"github.com/millrace/millrace/internal/mutant"
 )
 
 // Produce (0), versions 3-13; 0-2 are announced and refused, as by Kafka 4.

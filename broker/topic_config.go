@@ -11,8 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/millrace/millrace/broker/internal/seglog"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/broker/internal/seglog"
 )
 
 var errInvalidConfig = errors.New("invalid config")

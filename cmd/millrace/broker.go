@@ -10,8 +10,9 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/millrace/millrace/broker"
 	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/broker"
 )
 
 // brokerFlags are the flags that are not fields of broker.Config as they are.

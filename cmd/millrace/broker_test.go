@@ -206,7 +206,10 @@ func secondProcess(t *testing.T, bin string) {
 
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"broker", "--flush", "never"}, {"broker", "--log-level", "loud"}, {"broker", "surplus"}, {"broker", "--advertise", "nowhere"},
+		{"broker", "--flush", "never"},
+		{"broker", "--log-level", "loud"},
+		{"broker", "surplus"},
+		{"broker", "--advertise", "nowhere"},
 		{"broker", "--partitions", "-2"},
 	} {
 		root := newRoot()

@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/broker/internal/wire"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/broker/internal/wire"
 )
 
 // versions of Apache Kafka 4.3: what a client may send us.
