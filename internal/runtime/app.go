@@ -33,6 +33,7 @@ type App struct {
 	done     chan struct{} // closed at the very end
 	wg       sync.WaitGroup
 	restores chan struct{} // as many as may be restored at a time
+	pressure *pressure
 
 	// Set by the control goroutine before joined is closed.
 	cluster   link.Cluster
@@ -70,6 +71,7 @@ func Start(ctx context.Context, p *plan.Plan, cfg Config) (*App, error) {
 		done:     make(chan struct{}),
 		joined:   make(chan struct{}),
 		restores: make(chan struct{}, cfg.Restorers),
+		pressure: newPressure(),
 		slots:    map[TaskID]*slot{}, owners: map[link.Partition]*slot{}, ended: map[TaskID]chan struct{}{},
 	}
 	for _, s := range p.Subs {
@@ -231,16 +233,26 @@ func (a *App) connect(ctx context.Context) error {
 	return nil
 }
 
-// fetch moves batches from the member to the tasks' queues, and waits for none.
+// fetch moves batches from the member to the tasks' queues. It gives full queues a
+// moment, then pauses their inputs: one task that is slow holds no other up.
 func (a *App) fetch(ctx context.Context) {
 	for {
+		if !a.pressure.ease(ctx) {
+			a.mu.Lock()
+			for _, s := range a.slots {
+				s.queue.hold()
+			}
+			a.mu.Unlock()
+		}
 		batches, err := a.member.Poll(ctx)
 		if ctx.Err() != nil {
+			a.member.Delivered()
 			return
 		}
 		for i := range batches {
 			a.deliver(batches[i])
 		}
+		a.member.Delivered()
 		if err != nil {
 			a.fail(err)
 			return

@@ -42,7 +42,7 @@ func onBrokers(t *testing.T, test func(t *testing.T, b target)) {
 	})
 }
 
-func bundled(t *testing.T, cfg broker.Config) target {
+func bundled(t testing.TB, cfg broker.Config) target {
 	t.Helper()
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	b, err := broker.Open(t.Context(), cfg)
@@ -57,7 +57,7 @@ func bundled(t *testing.T, cfg broker.Config) target {
 	return target{addr: b.Addr(), dial: b.Dial}
 }
 
-func (b target) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
+func (b target) client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(b.addr), kgo.Dialer(b.dial))...)
 	if err != nil {
@@ -67,7 +67,7 @@ func (b target) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-func (b target) create(t *testing.T, partitions int32, topics ...string) {
+func (b target) create(t testing.TB, partitions int32, topics ...string) {
 	t.Helper()
 	resp, err := kadm.NewClient(b.client(t)).CreateTopics(t.Context(), partitions, 1, nil, topics...)
 	if err == nil {
@@ -162,7 +162,7 @@ func (p *process) cut() {
 	}
 }
 
-func (p *process) start(t *testing.T, pl *plan.Plan, with ...func(*runtime.Config)) *runtime.App {
+func (p *process) start(t testing.TB, pl *plan.Plan, with ...func(*runtime.Config)) *runtime.App {
 	t.Helper()
 	cfg := runtime.Config{
 		Link:    link.Config{Brokers: []string{p.b.addr}, Dialer: p.dial},
@@ -218,7 +218,7 @@ func settled(apps ...*runtime.App) func() bool {
 	}
 }
 
-func waitFor(t *testing.T, what string, ok func() bool) {
+func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	limit := time.Now().Add(30 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -3,23 +3,26 @@
 package runtime
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/internal/runtime/link"
 )
 
-// A queue holds what was fetched for a task and not yet processed. The fetch loop
-// never waits for it: an input that brings more than the limit is paused, and
-// flows again when half of it is worked off.
+// A queue holds what was fetched for a task and not yet processed.
 type queue struct {
-	flow  flow
-	limit int64
+	pressure *pressure
+	flow     flow
+	inputs   []link.Partition
+	limit    int64
 
 	mu      sync.Mutex
 	batches []link.Batch
 	bytes   int64
 	listed  bool // the worker knows that there is something
-	paused  []link.Partition
+	full    bool // bytes have reached the limit: counted in pressure
+	paused  bool
 	closed  bool
 }
 
@@ -29,9 +32,7 @@ type flow interface {
 	Resume(parts ...link.Partition)
 }
 
-// push adds a batch. first tells that the worker is to be told. Pause and Resume
-// are called under the lock: in the order of what they answer to. They only take
-// the client's short lock.
+// push adds a batch. first tells that the worker is to be told.
 func (q *queue) push(b link.Batch) (first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -39,21 +40,10 @@ func (q *queue) push(b link.Batch) (first bool) {
 		return false
 	}
 	q.batches = append(q.batches, b)
-	q.bytes += b.Bytes
-	if q.bytes >= q.limit {
-		q.paused = append(q.paused, b.Partition)
-		q.flow.Pause(b.Partition)
-	}
+	q.add(b.Bytes)
 	first = !q.listed
 	q.listed = true
 	return first
-}
-
-// list says that the worker looks at the queue anyway.
-func (q *queue) list() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.listed = true
 }
 
 // take gives the oldest batch. false means that there is none: the next push tells
@@ -71,15 +61,36 @@ func (q *queue) take() (link.Batch, bool) {
 	return b, true
 }
 
-// done says that a batch of n bytes is processed.
+// done says that a batch of n bytes is processed. Pause and Resume are called
+// under the lock, in the order of what they answer to: they only take the
+// client's short lock.
 func (q *queue) done(n int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.bytes -= n
-	if len(q.paused) > 0 && q.bytes <= q.limit/2 && !q.closed {
-		q.flow.Resume(q.paused...)
-		q.paused = q.paused[:0]
+	q.add(-n)
+	if q.paused && q.bytes <= q.limit/2 && !q.closed {
+		q.paused = false
+		q.flow.Resume(q.inputs...)
 	}
+}
+
+// hold pauses the inputs of a queue that is full.
+func (q *queue) hold() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.full || q.paused || q.closed {
+		return
+	}
+	q.paused = true
+	q.setFull(false) // it keeps nobody waiting now
+	q.flow.Pause(q.inputs...)
+}
+
+// list says that the worker looks at the queue anyway.
+func (q *queue) list() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.listed = true
 }
 
 // close drops what is in it and takes no more.
@@ -88,4 +99,71 @@ func (q *queue) close() {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.batches = nil
+	q.setFull(false)
+}
+
+func (q *queue) add(n int64) {
+	q.bytes += n
+	q.setFull(q.bytes >= q.limit && !q.paused && !q.closed)
+}
+
+func (q *queue) setFull(full bool) {
+	if full != q.full {
+		q.full = full
+		q.pressure.count(full)
+	}
+}
+
+// patience is how long the fetch loop waits for full queues before it pauses their
+// inputs and goes on with the others.
+const patience = 50 * time.Millisecond
+
+// pressure is how many queues are full. While any is, the fetch loop polls no
+// more for a moment: whatever is behind in all its tasks is best slowed down so,
+// since the client throws away what it has fetched of an input that is paused.
+type pressure struct {
+	mu   sync.Mutex
+	full int
+	wake chan struct{} // capacity 1: full went down to none
+}
+
+func newPressure() *pressure { return &pressure{wake: make(chan struct{}, 1)} }
+
+func (p *pressure) count(full bool) {
+	p.mu.Lock()
+	if full {
+		p.full++
+	} else {
+		p.full--
+	}
+	none := p.full == 0
+	p.mu.Unlock()
+	if none {
+		signal(p.wake)
+	}
+}
+
+func (p *pressure) any() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.full > 0
+}
+
+// ease waits until no queue is full. false: some still are.
+func (p *pressure) ease(ctx context.Context) bool {
+	if !p.any() {
+		return true
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	for p.any() {
+		select {
+		case <-p.wake:
+		case <-t.C:
+			return false
+		case <-ctx.Done():
+			return true
+		}
+	}
+	return true
 }

@@ -142,6 +142,8 @@ func (a *App) tryOpen(s *slot, path string) error {
 		return fmt.Errorf("open state: %w", err)
 	}
 	s.db, s.stores = db, nil
+	s.restored.Store(0)
+	s.toRestore.Store(0)
 	var logs []link.Partition
 	for _, def := range s.sub.Stores {
 		o, err := a.openStore(s, def)

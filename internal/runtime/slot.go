@@ -98,7 +98,7 @@ func (a *App) newSlot(id TaskID, sub *plan.Sub) *slot {
 		s.inputs[p] = in
 		s.need = append(s.need, p)
 	}
-	s.queue = &queue{flow: a.member, limit: a.cfg.QueueBytes}
+	s.queue = &queue{pressure: a.pressure, flow: a.member, inputs: s.need, limit: a.cfg.QueueBytes}
 	s.ctx, s.cancel = context.WithCancel(a.hard)
 	s.worker.load++
 	return s

@@ -129,10 +129,12 @@ type MemberConfig struct {
 // A Member is this process in its group. Its methods may be called concurrently,
 // Poll by one goroutine at a time.
 type Member interface {
-	// Poll waits for records and hands over what has come. Until the next Poll
-	// none of the handlers of MemberConfig runs. The error is that of the context,
-	// ErrClosed, or one after which the partitions it names bring nothing more.
+	// Poll waits for records and hands over what has come. Until Delivered, none of
+	// the handlers of MemberConfig runs. The error is that of the context, ErrClosed,
+	// or one after which the partitions it names bring nothing more.
 	Poll(ctx context.Context) ([]Batch, error)
+	// Delivered says that what Poll gave is where it belongs.
+	Delivered()
 	// Pause stops fetching partitions; what was fetched of them but not polled is
 	// fetched again later.
 	Pause(parts ...Partition)

@@ -308,6 +308,7 @@ func (s *seat) await(t *testing.T, what string, ok func(owned int, read []plan.R
 		for _, b := range batches {
 			all = append(all, b.Records...)
 		}
+		s.Delivered()
 		s.mu.Lock()
 		n := len(s.owned)
 		s.mu.Unlock()

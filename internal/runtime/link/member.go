@@ -123,7 +123,6 @@ func (m *member) own(parts []Partition, owned bool) {
 
 // Poll implements [Member].
 func (m *member) Poll(ctx context.Context) ([]Batch, error) {
-	m.client.AllowRebalance()
 	fetches := m.client.PollFetches(ctx)
 	if fetches.IsClientClosed() {
 		return nil, ErrClosed
@@ -146,6 +145,9 @@ func (m *member) Poll(ctx context.Context) ([]Batch, error) {
 	}
 	return batches, errors.Join(errs...)
 }
+
+// Delivered implements [Member].
+func (m *member) Delivered() { m.client.AllowRebalance() }
 
 // fetchError tells what ends a partition from what the client gets over by itself.
 func fetchError(ctx context.Context, p Partition, err error) error {

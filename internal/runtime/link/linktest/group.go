@@ -158,8 +158,6 @@ func (m *member) Poll(ctx context.Context) ([]link.Batch, error) {
 	c := m.g.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m.handing = false
-	c.cond.Broadcast()
 	var batches []link.Batch
 	err := c.wait(ctx, m.k, func() bool {
 		if m.left {
@@ -173,6 +171,13 @@ func (m *member) Poll(ctx context.Context) ([]link.Batch, error) {
 	}
 	m.handing = err == nil
 	return batches, err
+}
+
+func (m *member) Delivered() {
+	m.g.c.mu.Lock()
+	defer m.g.c.mu.Unlock()
+	m.handing = false
+	m.g.c.cond.Broadcast()
 }
 
 func (m *member) fetch() []link.Batch {
