@@ -60,6 +60,7 @@ var rooms = []room{
 	{"internal/datadriven", support, 0},
 	{"internal/kafkatest", support, 0},
 	{"internal/simtest", support, 0},
+	{"internal/runtime/link/linktest", support, 0},
 	{"state/internal/statetest", support, 0},
 }
 
