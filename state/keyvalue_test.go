@@ -313,6 +313,51 @@ func TestCommittedViewBesideTheWorker(t *testing.T) {
 	}
 }
 
+// hookBase calls a function before each Iterate.
+type hookBase struct {
+	state.Base
+	hook func()
+}
+
+func (b *hookBase) Iterate(lower, upper []byte, o state.Order) (state.Iterator, error) {
+	b.hook()
+	return b.Base.Iterate(lower, upper, o)
+}
+
+// TestCommittedScanAsTheBaseMovesOn: the scan has looked at the committed layers;
+// before it looks at the base, the worker commits and the base takes all.
+func TestCommittedScanAsTheBaseMovesOn(t *testing.T) {
+	_, base := open(t, state.KeyValue[string, int64]("s"), state.Options{})
+	hooked := &hookBase{Base: base, hook: func() {}}
+	s := state.OpenKeyValue("s", serde.String, serde.Int64, hooked, state.Options{})
+	put := func(v int64, keys ...string) {
+		t.Helper()
+		for _, key := range keys {
+			if err := s.Put(key, v, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		commit(t, s, v)
+	}
+	put(1, "a", "b")
+	hooked.hook = func() {
+		hooked.hook = func() {}
+		put(2, "b", "c")
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]int64{}
+	sc := s.Committed().All(state.Forward)
+	for key, v := range sc.Seq() {
+		got[key] = v
+	}
+	want := map[string]int64{"a": 1, "b": 2, "c": 2}
+	if diff := cmp.Diff(want, got); diff != "" || sc.Err() != nil {
+		t.Errorf("scan mixes two commits, %v (-want +got):\n%s", sc.Err(), diff)
+	}
+}
+
 // readAll scans the view and gives the one value of all keys.
 func readAll(t *testing.T, view state.View[int64, int64], keys int) int64 {
 	seen, n := map[int64]bool{}, 0

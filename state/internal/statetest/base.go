@@ -29,7 +29,9 @@ func Base(t *testing.T, r Rig) {
 	t.Run("an iterator sees the moment it was opened", func(t *testing.T) { iteratorMoment(t, r) })
 	t.Run("after close every method answers ErrClosed", func(t *testing.T) { closed(t, r) })
 	t.Run("a path is opened once at a time", func(t *testing.T) { twice(t, r) })
+	t.Run("what is loaded hides what was loaded before", func(t *testing.T) { loadOver(t, r) })
 	if r.Durable {
+		t.Run("a store that was only loaded is not taken for another", func(t *testing.T) { onlyLoaded(t, r) })
 		t.Run("two stores killed between their flushes", func(t *testing.T) { twoStores(t, r) })
 		t.Run("a checkpoint opens with what was applied", func(t *testing.T) { checkpoint(t, r) })
 		t.Run("set aside", func(t *testing.T) { setAside(t, r) })
@@ -379,6 +381,69 @@ func twoStores(t *testing.T, r Rig) {
 		if diff := cmp.Diff(want, contents(t, b)); diff != "" {
 			t.Errorf("%s does not hold what its header says (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// bulk is more than a megabyte of entries, sorted.
+func bulk(mark string) *state.Writes {
+	var w state.Writes
+	for i := range 300 {
+		w.Put(fmt.Appendf(nil, "big%03d", i), []byte(mark+strings.Repeat("x", 4000)))
+	}
+	return &w
+}
+
+func loadOver(t *testing.T, r Rig) {
+	k := r.open(t, t.TempDir())
+	defer k.close(t)
+	b := k.base(t, "s")
+	if err := b.Load(bulk("1"), header(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "big001", "between", 2)
+	var w state.Writes
+	for _, c := range bulk("3").List() {
+		if string(c.Key) < "big010" {
+			w.Delete(c.Key)
+		} else {
+			w.Put(c.Key, c.Value)
+		}
+	}
+	if err := b.Load(&w, header(3)); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"big000", "big001", "big009"} {
+		if v, ok, err := b.AppendGet(nil, []byte(key)); ok || err != nil {
+			t.Errorf("%s, which was deleted, = %.10q, %v, %v", key, v, ok, err)
+		}
+	}
+	if v, _, err := b.AppendGet(nil, []byte("big010")); err != nil || v[0] != '3' {
+		t.Errorf("big010 = %.10q, %v; want that of the second load", v, err)
+	}
+	if n := len(contents(t, b)); n != 290 {
+		t.Errorf("%d entries, want 290", n)
+	}
+}
+
+// onlyLoaded: a load may be durable at once, ahead of all that was written before
+// it, also of what was noted of its store.
+func onlyLoaded(t *testing.T, r Rig) {
+	k := r.open(t, t.TempDir())
+	if err := k.base(t, "one").Load(bulk("1"), header(1)); err != nil {
+		t.Fatal(err)
+	}
+	k = r.crash(t, k)
+	defer k.close(t)
+	two := k.base(t, "two")
+	if _, ok, err := two.Header(); ok || err != nil || len(contents(t, two)) > 0 {
+		t.Errorf("another store has a header (%v, %v) and %d entries", ok, err, len(contents(t, two)))
+	}
+	one := k.base(t, "one")
+	if h, _, err := one.Header(); err != nil || len(contents(t, one)) != int(h.Position)*300 {
+		t.Errorf("the store is at %d, %v, with %d entries", h.Position, err, len(contents(t, one)))
 	}
 }
 
