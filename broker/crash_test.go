@@ -41,8 +41,8 @@ type known struct {
 // crashScript creates and deletes topics and returns the disk as a crash at the
 // given effect leaves it, with what was acknowledged by then. done is true if
 // the script ended before.
-func crashScript(t *testing.T, at int, seed uint64) (crashed *vfs.Mem, acked known, done bool) {
-	mem := vfs.NewMem()
+func crashScript(t *testing.T, at int, seed uint64) (crashed *vfs.CrashMem, acked known, done bool) {
+	mem := vfs.NewCrashMem()
 	var mu sync.Mutex
 	live := known{created: map[string]bool{}, deleted: map[string]bool{}, produced: map[string]bool{}, producerID: -1}
 	mem.OnEffect(func(n int) {
@@ -96,7 +96,7 @@ func cloneSet(m map[string]bool) map[string]bool {
 	return c
 }
 
-func checkCrashed(t *testing.T, when string, disk *vfs.Mem, acked known) {
+func checkCrashed(t *testing.T, when string, disk *vfs.CrashMem, acked known) {
 	t.Helper()
 	for range 2 { // recovery of a recovery
 		b, err := broker.Open(context.Background(), crashConfig(disk))

@@ -6,13 +6,30 @@ import "math/rand/v2"
 
 const sectorSize = 512
 
+// CrashMem is a disk in memory for tests. It remembers what was synced and what
+// was not, so that Crash can tell what a real disk might hold after a crash: that
+// takes memory for each change until its sync. All methods are safe for
+// concurrent use.
+type CrashMem struct{ Mem }
+
+// NewCrashMem returns an empty disk.
+func NewCrashMem() *CrashMem {
+	return &CrashMem{Mem{root: newDir(), locks: map[string]bool{}, crashes: true}}
+}
+
+// OnEffect has fn called after each change of the disk with its number, from 1
+// on: each write, truncation, sync, creation, removal and rename is one. fn runs
+// on the goroutine that made the change, with no lock held: it may call Crash.
+// Call OnEffect before the disk is used.
+func (m *CrashMem) OnEffect(fn func(n int)) { m.hook = fn }
+
 // Crash returns a disk as it might be found after a crash at this moment; m goes
 // on untouched. What was synced is there. Of what was not, each write is kept,
 // dropped, or torn at a byte or by sectors of 512 bytes, in any subset; a file
 // may have got its length but not its data, which are then zeros; creations,
 // renames and removals in folders that were not synced are kept or lost one by
 // one. The choice is rng's alone: the same state and seed give the same disk.
-func (m *Mem) Crash(rng *rand.Rand) *Mem {
+func (m *CrashMem) Crash(rng *rand.Rand) *CrashMem {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	c := &crash{rng: rng, nodes: map[*node]*node{}, dirs: map[*node]map[string]*node{}}
@@ -30,7 +47,7 @@ func (m *Mem) Crash(rng *rand.Rand) *Mem {
 			set(c.entries(p.dir), p.name, p.to)
 		}
 	}
-	after := NewMem()
+	after := NewCrashMem()
 	after.root = c.clone(m.root)
 	return after
 }

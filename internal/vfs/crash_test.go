@@ -13,7 +13,7 @@ import (
 )
 
 // outcomes crashes m many times and collects what show makes of the disks.
-func outcomes(m *vfs.Mem, show func(*vfs.Mem) string) map[string]int {
+func outcomes(m *vfs.CrashMem, show func(*vfs.CrashMem) string) map[string]int {
 	seen := map[string]int{}
 	for seed := range uint64(1000) {
 		seen[show(m.Crash(rand.New(rand.NewPCG(seed, 1))))]++
@@ -22,14 +22,14 @@ func outcomes(m *vfs.Mem, show func(*vfs.Mem) string) map[string]int {
 }
 
 func TestCrashOfAFile(t *testing.T) {
-	m := vfs.NewMem()
+	m := vfs.NewCrashMem()
 	f := create(t, m, "/f")
 	write(t, f, 0, "synced")
 	must(t, f.Sync())
 	must(t, m.SyncDir("/"))
 	write(t, f, 6, "AB")
 	write(t, f, 8, "CD")
-	seen := outcomes(m, func(m *vfs.Mem) string { return read(t, m, "/f") })
+	seen := outcomes(m, func(m *vfs.CrashMem) string { return read(t, m, "/f") })
 	for got := range seen {
 		if !strings.HasPrefix(got, "synced") {
 			t.Errorf("after the crash the file is %q: synced bytes are gone", got)
@@ -51,39 +51,39 @@ func TestCrashOfAFile(t *testing.T) {
 }
 
 func TestCrashTearsBySector(t *testing.T) {
-	m := vfs.NewMem()
+	m := vfs.NewCrashMem()
 	f := create(t, m, "/f")
 	must(t, m.SyncDir("/"))
 	write(t, f, 0, strings.Repeat("x", 1024))
 	want := strings.Repeat("\x00", 512) + strings.Repeat("x", 512)
-	if seen := outcomes(m, func(m *vfs.Mem) string { return read(t, m, "/f") }); seen[want] == 0 {
+	if seen := outcomes(m, func(m *vfs.CrashMem) string { return read(t, m, "/f") }); seen[want] == 0 {
 		t.Error("no crash kept the second sector alone")
 	}
 }
 
 func TestCrashOfATruncation(t *testing.T) {
-	m := vfs.NewMem()
+	m := vfs.NewCrashMem()
 	f := create(t, m, "/f")
 	write(t, f, 0, "abcdef")
 	must(t, f.Sync())
 	must(t, m.SyncDir("/"))
 	must(t, f.Truncate(2))
 	write(t, f, 2, "X")
-	seen := outcomes(m, func(m *vfs.Mem) string { return read(t, m, "/f") })
+	seen := outcomes(m, func(m *vfs.CrashMem) string { return read(t, m, "/f") })
 	for _, want := range []string{"abcdef", "ab", "abX", "abXdef"} {
 		if seen[want] == 0 {
 			t.Errorf("no crash left %q; there were %v", want, seen)
 		}
 	}
 	must(t, f.Sync())
-	seen = outcomes(m, func(m *vfs.Mem) string { return read(t, m, "/f") })
+	seen = outcomes(m, func(m *vfs.CrashMem) string { return read(t, m, "/f") })
 	if len(seen) != 1 || seen["abX"] == 0 {
 		t.Errorf("after a sync crashes left %v, want abX alone", seen)
 	}
 }
 
 func TestCrashOfFolders(t *testing.T) {
-	m := vfs.NewMem()
+	m := vfs.NewCrashMem()
 	f := create(t, m, "/old")
 	write(t, f, 0, "old")
 	must(t, f.Sync())
@@ -93,7 +93,7 @@ func TestCrashOfFolders(t *testing.T) {
 	must(t, f.Sync())
 	must(t, m.Rename("/new", "/old"))
 	must(t, m.MkdirAll("/d/e", 0o755))
-	show := func(m *vfs.Mem) string { return read(t, m, "/old") + " " + strings.Join(names(t, m, "/"), ",") }
+	show := func(m *vfs.CrashMem) string { return read(t, m, "/old") + " " + strings.Join(names(t, m, "/"), ",") }
 	seen := outcomes(m, show)
 	for _, want := range []string{"old old", "old new,old", "new old", "new d,old"} {
 		if seen[want] == 0 {
@@ -112,7 +112,7 @@ func TestCrashOfFolders(t *testing.T) {
 }
 
 func TestFailedSyncLosesForGood(t *testing.T) {
-	m := vfs.NewMem()
+	m := vfs.NewCrashMem()
 	fail := false
 	fsys := vfs.Faults(m, func(op vfs.Op) error {
 		if fail && op.Kind == vfs.OpSync {
@@ -135,14 +135,14 @@ func TestFailedSyncLosesForGood(t *testing.T) {
 	if got := read(t, m, "/f"); got != "abcLOSTdef" {
 		t.Errorf("the file reads %q before the crash", got)
 	}
-	seen := outcomes(m, func(m *vfs.Mem) string { return read(t, m, "/f") })
+	seen := outcomes(m, func(m *vfs.CrashMem) string { return read(t, m, "/f") })
 	if want := "abc\x00\x00\x00\x00def"; len(seen) != 1 || seen[want] == 0 {
 		t.Errorf("crashes left %v, want %q alone: the second sync must not bring back what the first lost", seen, want)
 	}
 }
 
 func TestFaults(t *testing.T) {
-	m := vfs.NewMem()
+	m := vfs.NewCrashMem()
 	fsys := vfs.Faults(m, func(op vfs.Op) error {
 		if op.Kind == vfs.OpWrite && op.Offset > 0 {
 			return &vfs.PartialWrite{N: 2, Err: syscall.ENOSPC}
@@ -160,7 +160,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestOnEffectNumbersEachChange(t *testing.T) {
-	m := vfs.NewMem()
+	m := vfs.NewCrashMem()
 	var ns []int
 	var first string
 	m.OnEffect(func(n int) {

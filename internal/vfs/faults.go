@@ -46,7 +46,7 @@ func (e *PartialWrite) Unwrap() error { return e.Err }
 
 // Faults returns fsys with an operation failing wherever fault answers an error.
 // The operation is then not done, with two exceptions: a *PartialWrite, and a failed
-// sync on a [Mem], which loses the unsynced bytes for good, as on Linux. fault is called
+// sync on a [CrashMem], which loses the unsynced bytes for good, as on Linux. fault is called
 // on the goroutine of the operation and must be safe for concurrent use.
 func Faults(fsys FS, fault func(Op) error) FS { return &faultFS{fsys, fault} }
 

@@ -15,17 +15,18 @@ import (
 	"time"
 )
 
-// Mem is a disk in memory. It remembers what was synced and what was not, so
-// that [Mem.Crash] can tell what a real disk might hold after a crash. All
+// Mem is a disk in memory: it holds what its files hold, and no more. All
 // methods are safe for concurrent use.
 type Mem struct {
-	mu      sync.RWMutex
-	root    *node
-	moves   []*move // changes of folders that no SyncDir has made durable, oldest first
-	locks   map[string]bool
-	effects int
+	mu    sync.RWMutex
+	root  *node
+	locks map[string]bool
 
-	hook func(n int) // set before use, see OnEffect
+	// Of a CrashMem, see there:
+	crashes bool    // remember what was not synced
+	moves   []*move // changes of folders that no SyncDir has made durable, oldest first
+	effects int
+	hook    func(n int) // set before use, see OnEffect
 }
 
 var _ FS = (*Mem)(nil)
@@ -55,12 +56,6 @@ func newDir() *node { return &node{entries: map[string]*node{}, durable: map[str
 
 // NewMem returns an empty disk.
 func NewMem() *Mem { return &Mem{root: newDir(), locks: map[string]bool{}} }
-
-// OnEffect has fn called after each change of the disk with its number, from 1
-// on: each write, truncation, sync, creation, removal and rename is one. fn runs
-// on the goroutine that made the change, with no lock held: it may call Crash.
-// Call OnEffect before the disk is used.
-func (m *Mem) OnEffect(fn func(n int)) { m.hook = fn }
 
 // update runs fn, which changes the disk and says how often, under the lock.
 func (m *Mem) update(fn func() (effects int, err error)) error {
@@ -111,7 +106,9 @@ func (m *Mem) move(parts ...movePart) {
 	for _, p := range parts {
 		set(p.dir.entries, p.name, p.to)
 	}
-	m.moves = append(m.moves, &move{parts})
+	if m.crashes {
+		m.moves = append(m.moves, &move{parts})
+	}
 }
 
 func set(entries map[string]*node, name string, to *node) {
@@ -143,7 +140,7 @@ func (m *Mem) OpenFile(name string, flag int, _ fs.FileMode) (File, error) {
 		case flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL:
 			return 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrExist}
 		case flag&os.O_TRUNC != 0 && f.n.content.size > 0:
-			f.n.truncate(0)
+			f.n.truncate(0, m.crashes)
 			return 1, nil
 		}
 		return 0, nil

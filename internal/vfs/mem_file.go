@@ -60,7 +60,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, nil
 	}
 	return len(p), f.m.update(func() (int, error) {
-		f.n.write(p, off)
+		f.n.write(p, off, f.m.crashes)
 		return 1, nil
 	})
 }
@@ -73,7 +73,7 @@ func (f *memFile) Truncate(size int64) error {
 		return f.fail("truncate", fs.ErrInvalid)
 	}
 	return f.m.update(func() (int, error) {
-		f.n.truncate(size)
+		f.n.truncate(size, f.m.crashes)
 		return 1, nil
 	})
 }
@@ -126,18 +126,23 @@ type edit struct {
 	reset    bool   // undone by taking old as the whole content
 }
 
-func (n *node) write(p []byte, off int64) {
-	e := &edit{off: off, n: int64(len(p)), size: n.content.size}
-	e.old = n.content.bytes(off, min(off+e.n, e.size))
-	n.edits = append(n.edits, e)
+// write changes the content, and with note remembers how to undo it.
+func (n *node) write(p []byte, off int64, note bool) {
+	if note {
+		e := &edit{off: off, n: int64(len(p)), size: n.content.size}
+		e.old = n.content.bytes(off, min(off+e.n, e.size))
+		n.edits = append(n.edits, e)
+	}
 	n.content.writeAt(p, off)
 	n.mtime = time.Now()
 }
 
-func (n *node) truncate(size int64) {
-	e := &edit{truncate: true, off: size, size: n.content.size}
-	e.old = n.content.bytes(size, e.size)
-	n.edits = append(n.edits, e)
+func (n *node) truncate(size int64, note bool) {
+	if note {
+		e := &edit{truncate: true, off: size, size: n.content.size}
+		e.old = n.content.bytes(size, e.size)
+		n.edits = append(n.edits, e)
+	}
 	n.content.resize(size)
 	n.mtime = time.Now()
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package vfs is the seam between the broker's log and the disk: the few file
-// operations that it needs, as an interface with two twins. [OS] is the real
-// disk; [NewMem] is a disk in memory that can crash: what was not synced is
-// then lost, kept or torn, in any subset.
+// operations that it needs, as an interface. [OS] is the real disk and [Mem]
+// one in memory. [CrashMem], for tests, can crash: what was not synced is then
+// lost, kept or torn, in any subset.
 package vfs
 
 import (

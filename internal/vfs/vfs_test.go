@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,14 +17,43 @@ import (
 	"github.com/millrace/millrace/internal/vfs"
 )
 
-// both runs a test on the real disk and on the one in memory: they are twins.
+// both runs a test on the real disk and on those in memory: they are twins.
 func both(t *testing.T, test func(t *testing.T, fsys vfs.FS, dir string)) {
 	t.Run("disk=os", func(t *testing.T) { test(t, vfs.OS{}, t.TempDir()) })
-	t.Run("disk=mem", func(t *testing.T) {
-		m := vfs.NewMem()
-		must(t, m.MkdirAll("/data", 0o755))
-		test(t, m, "/data")
-	})
+	for name, m := range map[string]vfs.FS{"mem": vfs.NewMem(), "crash": vfs.NewCrashMem()} {
+		t.Run("disk="+name, func(t *testing.T) {
+			must(t, m.MkdirAll("/data", 0o755))
+			test(t, m, "/data")
+		})
+	}
+}
+
+// A disk for production holds its files and nothing else: a file that is written
+// over and never synced must not grow, nor one that is gone stay.
+func TestMemForgets(t *testing.T) {
+	m := vfs.NewMem()
+	chunk := strings.Repeat("x", 64<<10)
+	before := heap()
+	for range 2_000 { // 125 MiB, if it was remembered
+		f := create(t, m, "/f")
+		write(t, f, 0, chunk)
+		must(t, f.Truncate(0))
+		must(t, f.Close())
+		must(t, m.Rename("/f", "/g"))
+		must(t, m.Remove("/g"))
+	}
+	if grown := heap() - before; grown > 8<<20 {
+		t.Errorf("the disk is empty and holds %d bytes", grown)
+	}
+	runtime.KeepAlive(m)
+}
+
+// heap is the memory in use.
+func heap() int64 {
+	runtime.GC()
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return int64(s.HeapAlloc)
 }
 
 func must(t testing.TB, err error) {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,9 +28,10 @@ import (
 type trace struct {
 	t       testing.TB
 	seed    uint64
-	disk    *vfs.Mem
+	disk    *vfs.CrashMem
 	cfg     seglog.Config
 	crashes int // ways to crash at each effect
+	id      int64
 	log     *seglog.Log
 
 	mu       sync.Mutex // the model: the log's goroutines have effects, too
@@ -47,10 +49,8 @@ type sent struct {
 	bytes      []byte
 }
 
-const traceProducer = 7
-
 func newTrace(t testing.TB, seed uint64, crashes int, flush seglog.FlushPolicy) *trace {
-	tr := &trace{t: t, seed: seed, disk: vfs.NewMem(), crashes: crashes}
+	tr := &trace{t: t, seed: seed, disk: vfs.NewCrashMem(), crashes: crashes}
 	tr.cfg = seglog.Config{Dir: dir, FS: tr.disk, SegmentBytes: 4000, IndexIntervalBytes: 500, Flush: flush}
 	must(t, tr.disk.MkdirAll("/data", 0o755))
 	must(t, tr.disk.SyncDir("/"))
@@ -79,7 +79,7 @@ func (tr *trace) append(n, size int, epoch int32) {
 		recs[i] = seglog.Record{Timestamp: base + int64(i), Value: []byte(v)}
 		tr.values = append(tr.values, v)
 	}
-	b := seglog.BuildBatch(recs, seglog.WithProducer(traceProducer, 0, int32(base)))
+	b := seglog.BuildBatch(recs, seglog.WithProducer(tr.id, 0, int32(base)))
 	tr.batches = append(tr.batches, sent{base, base + int64(n), bytes.Clone(b)})
 	tr.mu.Unlock()
 	a, err := tr.log.Append(b, epoch, time.Now())
@@ -115,6 +115,28 @@ func (tr *trace) reopen() {
 	tr.open()
 }
 
+// goOnAfterCrash takes one of the disks that a crash may leave, and the model
+// that goes with what was recovered from it.
+func (tr *trace) goOnAfterCrash(rng *rand.Rand) {
+	disk := tr.disk.Crash(rng)
+	tr.mu.Lock()
+	old := tr.log
+	crashes := tr.crashes
+	tr.crashes, tr.log = 0, nil // the old log ends unobserved
+	tr.mu.Unlock()
+	must(tr.t, old.Close())
+	tr.crashes, tr.disk, tr.cfg.FS = crashes, disk, disk
+	disk.OnEffect(tr.crash)
+	tr.open()
+	start, end := tr.log.LogStartOffset(), tr.log.LogEndOffset()
+	if int(end) > len(tr.values) { // it begins anew behind a gap: so does the producer
+		tr.values = append(tr.values, make([]string, int(end)-len(tr.values))...)
+		tr.id++
+	}
+	tr.values, tr.durable, tr.minStart, tr.maxStart = tr.values[:end], end, start, start
+	tr.batches = slices.DeleteFunc(tr.batches, func(s sent) bool { return s.next > end })
+}
+
 // crash is called after each effect.
 func (tr *trace) crash(n int) {
 	tr.mu.Lock()
@@ -134,10 +156,10 @@ func (tr *trace) crash(n int) {
 
 // check recovers a disk, also from a crash during the recovery, and compares it
 // with the model.
-func (tr *trace) check(disk *vfs.Mem, rng *rand.Rand, durable int64) error {
+func (tr *trace) check(disk *vfs.CrashMem, rng *rand.Rand, durable int64) error {
 	cfg := tr.cfg
 	cfg.FS = disk
-	var again *vfs.Mem
+	var again *vfs.CrashMem
 	opening, stopAt := true, 1+rng.IntN(8)
 	disk.OnEffect(func(n int) {
 		if opening && n == stopAt {
@@ -353,6 +375,8 @@ func randomTrace(t *testing.T, seed uint64) {
 			epoch++
 		case 4:
 			time.Sleep(time.Second)
+		case 5:
+			tr.goOnAfterCrash(rng)
 		default:
 			tr.append(1+rng.IntN(4), rng.IntN(1200), epoch)
 		}

@@ -19,7 +19,7 @@ import (
 )
 
 // crashKeepingAll is kill -9: the process is gone, what it wrote is there.
-func crashKeepingAll(t testing.TB, m *vfs.Mem) *vfs.Mem {
+func crashKeepingAll(t testing.TB, m *vfs.CrashMem) *vfs.CrashMem {
 	t.Helper()
 	for seed := range uint64(1000) {
 		rng := rand.New(rand.NewPCG(seed, 0))
@@ -97,26 +97,26 @@ func TestDurableDamageIsReported(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		killed bool
-		damage func(t *testing.T, m *vfs.Mem)
+		damage func(t *testing.T, m *vfs.CrashMem)
 		want   seglog.CorruptError
 	}{
-		{"the tail of a closed log is cut", false, func(t *testing.T, m *vfs.Mem) {
+		{"the tail of a closed log is cut", false, func(t *testing.T, m *vfs.CrashMem) {
 			b := readFile(t, m, file(16, ".log"))
 			writeFile(t, m, file(16, ".log"), b[:len(b)-1])
 		}, seglog.CorruptError{File: file(16, ".log"), Position: size, Offset: 18}},
-		{"the last segment is gone", false, func(t *testing.T, m *vfs.Mem) {
+		{"the last segment is gone", false, func(t *testing.T, m *vfs.CrashMem) {
 			must(t, m.Remove(file(16, ".log")))
 		}, seglog.CorruptError{File: file(12, ".log"), Position: 2 * size, Offset: 16}},
-		{"all segments are gone", false, func(t *testing.T, m *vfs.Mem) {
+		{"all segments are gone", false, func(t *testing.T, m *vfs.CrashMem) {
 			for _, base := range bases(t, m) {
 				must(t, m.Remove(file(base, ".log")))
 			}
 		}, seglog.CorruptError{File: dir}},
-		{"the first segment is gone", true, func(t *testing.T, m *vfs.Mem) {
+		{"the first segment is gone", true, func(t *testing.T, m *vfs.CrashMem) {
 			must(t, m.Remove(file(0, ".log")))
 			eachSnapshot(t, m, func(name string) { must(t, m.Remove(name)) })
 		}, seglog.CorruptError{File: file(4, ".log"), Offset: 0}},
-		{"a sealed segment is cut", true, func(t *testing.T, m *vfs.Mem) {
+		{"a sealed segment is cut", true, func(t *testing.T, m *vfs.CrashMem) {
 			b := readFile(t, m, file(4, ".log"))
 			writeFile(t, m, file(4, ".log"), b[:size])
 			eachSnapshot(t, m, func(name string) { must(t, m.Remove(name)) })

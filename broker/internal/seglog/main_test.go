@@ -35,9 +35,9 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func newDisk(t testing.TB) *vfs.Mem {
+func newDisk(t testing.TB) *vfs.CrashMem {
 	t.Helper()
-	m := vfs.NewMem()
+	m := vfs.NewCrashMem()
 	must(t, m.MkdirAll("/data", 0o755))
 	must(t, m.SyncDir("/"))
 	return m

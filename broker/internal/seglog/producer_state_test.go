@@ -84,14 +84,14 @@ func TestSequences(t *testing.T) {
 // TestSequencesAcrossRestarts says that a restart between any two batches changes
 // nothing: after a clean stop, after a kill, and with the snapshots damaged or gone.
 func TestSequencesAcrossRestarts(t *testing.T) {
-	kinds := map[string]func(t *testing.T, l *seglog.Log, m *vfs.Mem){
-		"clean": func(t *testing.T, l *seglog.Log, _ *vfs.Mem) { must(t, l.Close()) },
-		"kill":  func(*testing.T, *seglog.Log, *vfs.Mem) {},
-		"damaged snapshots": func(t *testing.T, l *seglog.Log, m *vfs.Mem) {
+	kinds := map[string]func(t *testing.T, l *seglog.Log, m *vfs.CrashMem){
+		"clean": func(t *testing.T, l *seglog.Log, _ *vfs.CrashMem) { must(t, l.Close()) },
+		"kill":  func(*testing.T, *seglog.Log, *vfs.CrashMem) {},
+		"damaged snapshots": func(t *testing.T, l *seglog.Log, m *vfs.CrashMem) {
 			must(t, l.Close())
 			eachSnapshot(t, m, func(name string) { writeFile(t, m, name, append(readFile(t, m, name), 0)) })
 		},
-		"no snapshots": func(t *testing.T, l *seglog.Log, m *vfs.Mem) {
+		"no snapshots": func(t *testing.T, l *seglog.Log, m *vfs.CrashMem) {
 			must(t, l.Close())
 			eachSnapshot(t, m, func(name string) { must(t, m.Remove(name)) })
 		},
@@ -116,7 +116,7 @@ func TestSequencesAcrossRestarts(t *testing.T) {
 	}
 }
 
-func eachSnapshot(t testing.TB, m *vfs.Mem, fn func(name string)) {
+func eachSnapshot(t testing.TB, m *vfs.CrashMem, fn func(name string)) {
 	t.Helper()
 	entries, err := m.ReadDir(dir)
 	must(t, err)
