@@ -30,8 +30,8 @@ type trace struct {
 	seed    uint64
 	disk    *vfs.CrashMem
 	cfg     seglog.Config
-	crashes int // ways to crash at each effect
-	id      int64
+	crashes int   // ways to crash at each effect
+	id      int64 // of its idempotent producer
 	log     *seglog.Log
 
 	mu       sync.Mutex // the model: the log's goroutines have effects, too

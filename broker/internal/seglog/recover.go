@@ -68,9 +68,6 @@ func (r *recovery) makeDir() error {
 			return err
 		}
 	}
-	if err := fsys.SyncDir(filepath.Dir(dir)); err != nil { // also for a folder whose maker crashed
-		return err
-	}
 	var err error
 	r.files, err = r.l.listFiles()
 	return err
@@ -99,12 +96,12 @@ func (r *recovery) readMarks() error {
 	if cerr == nil && err == nil && mark[0] >= r.start {
 		r.clean, r.durable, r.last, r.lastLen = true, mark[0], mark[1], mark[2]
 	}
-	// The mark must be gone for good before anything is changed: found again after
-	// the next crash it would vouch for files that nobody has checked.
+	// No sync: a crash may bring the mark back. It then vouches for the same bytes as
+	// before, which are durable and never change, or the lengths differ.
 	if err := l.cfg.FS.Remove(filepath.Join(l.cfg.Dir, cleanName)); err != nil {
 		return fmt.Errorf("remove mark of the clean stop: %w", err)
 	}
-	return l.cfg.FS.SyncDir(l.cfg.Dir)
+	return nil
 }
 
 // openSegments opens the segment files, without those that lie wholly below the
@@ -390,8 +387,10 @@ func (r *recovery) sync() error {
 		return nil
 	}
 	created := l.flush.created.Load()
-	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
-		return err
+	for _, dir := range []string{l.cfg.Dir, filepath.Dir(l.cfg.Dir)} { // the folder itself may be new
+		if err := l.cfg.FS.SyncDir(dir); err != nil {
+			return err
+		}
 	}
 	l.flush.listed = created
 	return l.writeCheckpoint(r.start, l.end.Load())
