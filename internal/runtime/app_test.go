@@ -115,6 +115,29 @@ func TestAppGoesOnFromTheLastCommitWhenPartitionsAreLost(t *testing.T) {
 	}
 }
 
+func TestATaskThatComesBackWaitsUntilItsStoresAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, d := cluster(1), newDisk("")
+		d.closes = make(chan struct{})
+		a := app(t, c, counting(t, "n"), onDisk(d))
+		want := fill(c, 100)
+		time.Sleep(time.Second)
+		c.Evict("app")
+		time.Sleep(time.Second)
+		if s := a.State(); s != runtime.Rebalancing {
+			t.Errorf("state %v while the stores are being closed, want rebalancing", s)
+		}
+		close(d.closes)
+		time.Sleep(time.Second)
+		if s := a.State(); s != runtime.Running {
+			t.Errorf("state %v, error %v, want running", s, a.Err())
+		}
+		if diff := cmp.Diff(want, folded(c, "app-n-changelog")); diff != "" {
+			t.Errorf("changelog (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestAppFailsAtARecordThatCannotBeDecoded(t *testing.T) {
 	c := cluster(1)
 	fill(c, 5)

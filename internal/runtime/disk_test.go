@@ -23,6 +23,7 @@ type disk struct {
 	down   bool
 	causes []string // of SetAside
 	fault  func(step, store string) error
+	closes chan struct{} // not nil: a DB closes when it can receive
 }
 
 func newDisk(dir string) *disk {
@@ -89,6 +90,9 @@ func (db *diskDB) Base(name string) (state.Base, error) {
 }
 
 func (db *diskDB) Close() error {
+	if db.d.closes != nil {
+		<-db.d.closes
+	}
 	db.d.mu.Lock()
 	defer db.d.mu.Unlock()
 	delete(db.d.open, db.path)

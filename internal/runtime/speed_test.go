@@ -3,6 +3,7 @@
 package runtime_test
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"testing"
 
@@ -43,9 +44,13 @@ func BenchmarkCount(b *testing.B) {
 	target := bundled(b, broker.Config{})
 	cl := target.client(b, kgo.DefaultProduceTopic("hot-in"))
 	target.create(b, 4, "hot-in")
-	value := make([]byte, 100)
+	noise := make([]byte, 1<<20) // values that do not compress to nothing
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
 	for i := range records {
-		cl.Produce(b.Context(), &kgo.Record{Key: strconv.AppendInt(nil, int64(i*7919%10_000), 10), Value: value}, nil)
+		at := i * 31 % (len(noise) - 100)
+		cl.Produce(b.Context(), &kgo.Record{
+			Key: strconv.AppendInt(nil, int64(i*7919%10_000), 10), Value: noise[at : at+100],
+		}, nil)
 	}
 	if err := cl.Flush(b.Context()); err != nil {
 		b.Fatal(err)

@@ -100,7 +100,9 @@ func (s SASL) mechanism() (sasl.Mechanism, error) {
 }
 
 // ClientOptions are the options of a franz-go client for the same cluster: the way
-// to it, its security, and the extra options.
+// to it, its security, and the extra options. Requests are tried again for as long
+// as their context allows: a broker that is away is waited for, and it is the caller
+// who says for how long.
 func (c Config) ClientOptions() []kgo.Opt { return append(c.access(), c.Extra...) }
 
 func (c *Config) access() []kgo.Opt {
@@ -112,24 +114,23 @@ func (c *Config) access() []kgo.Opt {
 	if id != "" {
 		opts = append(opts, kgo.ClientID(id))
 	}
-	opts = append(opts, kgo.Dialer(c.dial))
+	opts = append(opts,
+		kgo.Dialer(c.persistent),
+		kgo.RequestRetries(math.MaxInt32),
+		kgo.RetryTimeout(0),
+		kgo.RetryBackoffFn(backoff),
+		kgo.AlwaysRetryEOF(), // a broker that is stopping closes what it has just accepted
+	)
 	if m, err := c.SASL.mechanism(); err == nil && m != nil {
 		opts = append(opts, kgo.SASL(m))
 	}
 	return opts
 }
 
-// options are those that every client of ours has. Requests are tried again for
-// as long as their context allows: a broker that is away is waited for, and it is
-// the caller who says for how long.
+// options are those that every client of the engine has.
 func (c *Config) options() []kgo.Opt {
 	return append(c.access(),
-		kgo.Dialer(c.persistent),
 		kgo.SoftwareNameAndVersion("millrace", "0"),
-		kgo.RequestRetries(math.MaxInt32),
-		kgo.RetryTimeout(0),
-		kgo.RetryBackoffFn(backoff),
-		kgo.AlwaysRetryEOF(), // a broker that is stopping closes what it has just accepted
 		kgo.DisableClientMetrics(),
 		kgo.WithLogger(clientLog{c.Log}),
 	)

@@ -179,12 +179,18 @@ func (c *Cluster) Away(on bool) {
 }
 
 // Kill ends all links at once, as the end of their processes would: nothing that
-// they have begun takes effect any more, and their members are gone.
-func (c *Cluster) Kill() {
+// they have begun takes effect any more, and their members are gone. lose tells
+// whether what they have appended and not seen acknowledged never arrived.
+func (c *Cluster) Kill(lose bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.links {
 		k.killed = true
+		for _, l := range k.lanes {
+			if lose {
+				l.lose()
+			}
+		}
 	}
 	c.links = nil
 	c.groups = map[string]*group{}

@@ -15,8 +15,9 @@ import (
 type conn struct {
 	c      *Cluster
 	cfg    link.Config
-	closed bool // guarded by c.mu, like killed
+	closed bool // guarded by c.mu, as what follows
 	killed bool
+	lanes  []*lane
 }
 
 var _ link.Cluster = (*conn)(nil)

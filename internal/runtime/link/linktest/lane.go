@@ -17,15 +17,33 @@ type lane struct {
 	k      *conn
 	err    error
 	closed bool
-	unsure []ack // appended since the last barrier
+	unsure []ack // appended and not acknowledged
 }
 
 type ack struct {
 	dest   *link.Dest
+	at     link.Partition
 	offset int64
 }
 
-func (k *conn) Lane() link.Lane { return &lane{k: k} }
+func (k *conn) Lane() link.Lane {
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	l := &lane{k: k}
+	k.lanes = append(k.lanes, l)
+	return l
+}
+
+// lose takes back what is not acknowledged, as far as nothing came after it. Under
+// the lock.
+func (l *lane) lose() {
+	for _, a := range slices.Backward(l.unsure) {
+		log := l.k.c.log(a.at)
+		if n := len(log.recs); n > 0 && log.recs[n-1].Offset == a.offset && log.end == a.offset+1 {
+			log.recs, log.end = log.recs[:n-1], a.offset
+		}
+	}
+}
 
 func (l *lane) Append(d *link.Dest, key, value []byte, timestamp int64, headers []plan.Header) error {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -42,8 +60,8 @@ func (l *lane) Append(d *link.Dest, key, value []byte, timestamp int64, headers 
 	}
 	r := plan.Raw{Key: bytes.Clone(key), Value: bytes.Clone(value), Timestamp: timestamp, Headers: headers}
 	err = l.k.do(ctx, "append", link.Partition{Topic: d.Topic, Num: d.Num}, func() {
-		_, offset := c.append(d.Topic, d.Num, r)
-		l.unsure = append(l.unsure, ack{d, offset})
+		at, offset := c.append(d.Topic, d.Num, r)
+		l.unsure = append(l.unsure, ack{d, at, offset})
 	})
 	return l.fail(err)
 }
@@ -68,8 +86,7 @@ func (l *lane) fail(err error) error {
 func (l *lane) Barrier(done func(error)) {
 	c := l.k.c
 	c.mu.Lock()
-	acks := slices.Clone(l.unsure)
-	l.unsure = nil
+	n := len(l.unsure)
 	c.mu.Unlock()
 	c.wg.Go(func() {
 		c.mu.Lock()
@@ -83,12 +100,13 @@ func (l *lane) Barrier(done func(error)) {
 		if err == nil {
 			err = l.failure()
 		}
-		c.mu.Unlock()
 		if err == nil {
-			for _, a := range acks {
+			for _, a := range l.unsure[:n] {
 				a.dest.Acked(a.offset)
 			}
+			l.unsure = slices.Clone(l.unsure[n:])
 		}
+		c.mu.Unlock()
 		done(l.fail(err))
 	})
 }
