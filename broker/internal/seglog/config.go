@@ -23,6 +23,10 @@ type Config struct {
 	Flush              FlushPolicy   // zero value: the page cache
 	ProducerExpiry     time.Duration // 24 h (producer.id.expiration.ms): silence after which a producer is forgotten
 	Logger             *slog.Logger  // none: nothing is logged
+
+	// OnFlush is told how long each sync took and how it ended. It may be called
+	// from many goroutines and must not block. None: nobody is told.
+	OnFlush func(took time.Duration, err error)
 }
 
 // A FlushMode says what may be told to a producer when.
@@ -66,6 +70,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxBatchBytes, 100<<20)
 	setDefault(&c.Flush.Interval, time.Second)
 	setDefault(&c.ProducerExpiry, 24*time.Hour)
+	if c.OnFlush == nil {
+		c.OnFlush = func(time.Duration, error) {}
+	}
 	if c.SegmentBytes < 0 || c.SegmentAge < 0 || c.IndexIntervalBytes < 0 || c.MaxBatchBytes < 0 ||
 		c.Flush.Interval < 0 || c.ProducerExpiry < 0 {
 		errs = append(errs, errors.New("config: a size or a duration is negative"))

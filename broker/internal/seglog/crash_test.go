@@ -337,9 +337,13 @@ func TestFlushedBatchesSurviveCrash(t *testing.T) {
 	})
 }
 
-// TestRandomCrashes runs long traces by seed. SEED=n runs that one alone.
+// TestRandomCrashes runs long traces by seed. SEED=n runs that one alone,
+// MILLRACE_LONG=1 more of them.
 func TestRandomCrashes(t *testing.T) {
 	seeds := make([]uint64, 12)
+	if os.Getenv("MILLRACE_LONG") != "" {
+		seeds = make([]uint64, 300)
+	}
 	for i := range seeds {
 		seeds[i] = uint64(i + 100)
 	}

@@ -56,7 +56,9 @@ func (l *Log) Flush(ctx context.Context, upTo int64) error {
 		done := make(chan struct{})
 		f.running = done
 		f.mu.Unlock()
+		start := time.Now()
 		err := l.syncOnce()
+		l.cfg.OnFlush(time.Since(start), err)
 		f.mu.Lock()
 		f.running = nil
 		f.mu.Unlock()

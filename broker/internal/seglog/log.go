@@ -129,6 +129,10 @@ func (l *Log) fail(cause error) error {
 	return err
 }
 
+// Failure is why appends are refused until the log is opened anew ([ErrLogFailed]),
+// or nil.
+func (l *Log) Failure() error { return l.failed() }
+
 func (l *Log) failed() error {
 	if err := l.failure.Load(); err != nil {
 		return *err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"syscall"
 	"testing"
 	"time"
 
@@ -159,4 +160,39 @@ func TestDeletedRecordsAreStillKnownAsDuplicates(t *testing.T) {
 	must(t, l.Close())
 	l = open(t, cfg)
 	sendOne(t, l, 6, send{id: 1, seq: 4, n: 1, want: 4, dup: true})
+}
+
+// TestSnapshotsOfLostBatchesAreForgotten leaves snapshots of batches that a crash
+// then takes: found later, when others have their offsets, they would tell lies.
+func TestSnapshotsOfLostBatchesAreForgotten(t *testing.T) {
+	failing := false
+	m := newDisk(t)
+	one := int64(len(batch("0", 1, 1000)))
+	l := open(t, seglog.Config{SegmentBytes: 2 * one, FS: vfs.Faults(m, func(op vfs.Op) error {
+		if failing && op.Kind == vfs.OpRename && op.Path == dir+"/checkpoint" {
+			return syscall.EIO
+		}
+		return nil
+	})})
+	failing = true
+	for i := range 3 { // the third rolls
+		sendOne(t, l, i, send{id: 1, seq: int32(i), n: 1, want: int64(i)})
+	}
+	if err := l.Close(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Close = %v, want EIO", err)
+	}
+	if !exists(m, file(2, ".snapshot")) || !exists(m, file(3, ".snapshot")) {
+		t.Fatal("there are no snapshots to be forgotten")
+	}
+	writeFile(t, m, file(0, ".log"), readFile(t, m, file(0, ".log"))[:one])
+
+	l = open(t, seglog.Config{FS: m})
+	sendOne(t, l, 1, send{id: 1, seq: 1, n: 1, want: 1})
+	sendOne(t, l, 2, send{id: 1, seq: 2, n: 5, want: 2})
+	for range 2 {
+		m = crashKeepingAll(t, m)
+		l = open(t, seglog.Config{FS: m})
+	}
+	sendOne(t, l, 2, send{id: 1, seq: 2, n: 5, want: 2, dup: true})
+	sendOne(t, l, 3, send{id: 1, seq: 7, n: 1, want: 7})
 }
