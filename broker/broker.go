@@ -11,9 +11,13 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/millrace/millrace/broker/internal/group"
+	"github.com/millrace/millrace/broker/internal/metrics"
 	"github.com/millrace/millrace/internal/vfs"
 	"github.com/millrace/millrace/internal/vnet"
 )
@@ -25,14 +29,16 @@ var ErrLocked = errors.New("data directory is in use by another broker")
 // A Broker is one node, open on its data directory and serving. Its methods may
 // be called from many goroutines.
 type Broker struct {
-	cfg    Config
-	log    *slog.Logger
-	lock   io.Closer // of the data directory
-	topics *registry
-	groups *group.Coordinator
-	ids    *producerIDs
-	mem    *requestMemory
-	apis   map[int16]*api
+	cfg        Config
+	log        *slog.Logger
+	lock       io.Closer // of the data directory
+	topics     *registry
+	groups     *group.Coordinator
+	ids        *producerIDs
+	mem        *requestMemory
+	apis       map[int16]*api
+	counts     *brokerMetrics
+	registered prometheus.Collector // nil: none
 
 	local     *vnet.Listener
 	listeners []net.Listener
@@ -42,10 +48,11 @@ type Broker struct {
 	port      int32
 	slots     chan struct{} // one for each connection, of MaxConnections
 
-	cancel context.CancelFunc // ends what runs behind Open
-	wg     sync.WaitGroup
-	once   sync.Once
-	err    error // of Close
+	cancel  context.CancelFunc // ends what runs behind Open
+	closing atomic.Bool
+	wg      sync.WaitGroup
+	once    sync.Once
+	err     error // of Close
 }
 
 // Open opens the data directory, recovers its logs and begins to serve: when it
@@ -63,8 +70,11 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		mem:   newRequestMemory(cfg.RequestMemory),
 		slots: make(chan struct{}, cfg.MaxConnections),
 		apis:  make(map[int16]*api),
+
+		counts: newBrokerMetrics(),
 	}
 	for _, a := range apis() {
+		a.metrics = new(metrics.Request)
 		b.apis[a.key.Int16()] = &a
 	}
 	serving, cancel := context.WithCancel(context.Background())
@@ -88,7 +98,7 @@ func (b *Broker) open(ctx, serving context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("lock data directory: %w", err)
 	}
-	if b.topics, err = openRegistry(ctx, &b.cfg); err != nil {
+	if b.topics, err = openRegistry(ctx, &b.cfg, b.counts); err != nil {
 		return err
 	}
 	b.ids = &producerIDs{reserve: b.topics.reserveProducerIDs}
@@ -96,6 +106,9 @@ func (b *Broker) open(ctx, serving context.Context) (err error) {
 		return err
 	}
 	if err := b.listen(); err != nil {
+		return err
+	}
+	if err := b.registerMetrics(); err != nil {
 		return err
 	}
 	for _, l := range b.listeners {
@@ -152,6 +165,8 @@ func (b *Broker) topicID(name string) (id [16]byte, ok bool) {
 // error.
 func (b *Broker) Close() error {
 	b.once.Do(func() {
+		b.closing.Store(true)
+		b.unregisterMetrics()
 		b.cancel()
 		for _, l := range b.listeners {
 			_ = l.Close()

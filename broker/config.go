@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/millrace/millrace/broker/internal/seglog"
 	"github.com/millrace/millrace/internal/vfs"
 )
@@ -81,6 +83,11 @@ type Config struct {
 	OffsetsRetention           time.Duration // 7 days: offsets.retention.minutes
 
 	Logger *slog.Logger // slog.Default()
+
+	// Metrics is where the broker registers its metrics until it is closed;
+	// nil: nowhere. Two brokers need one each, or one wrapped by
+	// prometheus.WrapRegistererWith.
+	Metrics prometheus.Registerer
 }
 
 // memoryDir is where the files of a broker without a directory lie on its disk

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/millrace/millrace/broker/internal/metrics"
 )
 
 // A conn is one client's connection. Its reader takes frames off the wire, one
@@ -27,15 +29,17 @@ type conn struct {
 	nc     net.Conn
 	host   string // of the client, for DescribeGroups
 	log    *slog.Logger
-	frames chan frame // no capacity: the reader is one frame ahead, no more
+	frames chan frame     // no capacity: the reader is one frame ahead, no more
+	timing metrics.Timing // of the request being answered
 }
 
 // A frame is a request as it came, without its length. done is called once
 // nobody looks at buf any more.
 type frame struct {
-	buf    []byte
-	pooled *[]byte
-	charge *charge
+	buf     []byte
+	pooled  *[]byte
+	charge  *charge
+	arrived time.Time // its length
 }
 
 func (f *frame) done() {
@@ -59,6 +63,9 @@ var longAgo = time.Unix(1, 0)
 
 // farewell is how long the last answer may take once the broker closes.
 const farewell = time.Second
+
+// head is the length of a frame.
+type head [4]byte
 
 // errFrameSize closes the connection: what follows can't be understood.
 var errFrameSize = errors.New("frame length is out of range")
@@ -140,7 +147,7 @@ func (c *conn) readFrames(ctx context.Context) error {
 
 // readFrame reads one frame. The buffer grows with what arrives.
 func (c *conn) readFrame(ctx context.Context) (frame, error) {
-	var head [4]byte
+	var head head
 	if err := c.deadline(ctx, c.b.cfg.IdleTimeout); err != nil {
 		return frame{}, err
 	}
@@ -154,7 +161,7 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	if size < 0 || size > c.b.cfg.RequestMaxBytes {
 		return frame{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", errFrameSize, size, c.b.cfg.RequestMaxBytes)
 	}
-	f := frame{pooled: getBuffer(), charge: &charge{mem: c.b.mem}}
+	f := frame{pooled: getBuffer(), charge: &charge{mem: c.b.mem}, arrived: time.Now()}
 	f.buf = (*f.pooled)[:0]
 	if err := c.readBody(ctx, &f, size); err != nil {
 		f.done()
@@ -214,11 +221,13 @@ func (c *conn) deadline(ctx context.Context, d time.Duration) error {
 func (c *conn) answerFrames(ctx context.Context) error {
 	for f := range c.frames {
 		out := getBuffer()
+		c.timing.Arrive(f.arrived, len(head{})+len(f.buf))
 		answer, err := c.b.handle(ctx, c, f.buf, (*out)[:0])
 		f.done()
 		if err == nil && len(answer) > 0 {
 			err = c.write(ctx, answer)
 		}
+		c.timing.Finish(len(answer))
 		if answer != nil {
 			*out = answer
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/broker/internal/group"
+	"github.com/millrace/millrace/broker/internal/metrics"
 	"github.com/millrace/millrace/broker/internal/wire"
 )
 
@@ -42,6 +43,7 @@ type api struct {
 	from0    bool // ApiVersions tells 0 as the lowest version
 	keeps    bool // the handler keeps bytes of the request: decode a copy
 	handle   handler
+	metrics  *metrics.Request
 }
 
 // apis has what this broker answers, in the order of keys. It is a function,
@@ -98,7 +100,12 @@ func (b *Broker) handle(ctx context.Context, c *conn, frame, out []byte) ([]byte
 		return out, fmt.Errorf("decode %s version %d: %w", a.key.Name(), h.Version, err)
 	}
 	r := &request{Request: req, conn: c, clientID: h.ClientID}
+	c.timing.Begin(a.metrics)
 	resp := a.handle(b, ctx, r)
+	if coordinated(a.key) {
+		c.timing.WaitedAll()
+	}
+	c.timing.End()
 	if resp == nil {
 		return out, r.hangUp
 	}

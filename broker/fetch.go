@@ -43,11 +43,14 @@ func (b *Broker) fetch(ctx context.Context, r *request) kmsg.Response {
 		return resp
 	}
 	f := b.newFetching(req, resp)
+	defer f.count()
 	size, failed := f.read()
 	if failed || size >= int(req.MinBytes) || req.MaxWaitMillis <= 0 || len(f.parts) == 0 {
 		return resp
 	}
+	start := time.Now()
 	f.park(ctx, size)
+	r.conn.timing.Waited(start)
 	f.read()
 	return resp
 }
@@ -74,6 +77,15 @@ func (b *Broker) newFetching(req *kmsg.FetchRequest, resp *kmsg.FetchResponse) *
 		}
 	}
 	return f
+}
+
+// count adds the answer to the metrics of its topics.
+func (f *fetching) count() {
+	for i := range f.parts {
+		if p := &f.parts[i]; p.part != nil {
+			p.part.topic.metrics.Fetched(len(p.resp.RecordBatches), seglog.CountRecords(p.resp.RecordBatches))
+		}
+	}
 }
 
 // reset makes the answer for a partition one without data.

@@ -105,10 +105,12 @@ func (b *Broker) accept(ctx context.Context, l net.Listener) {
 		select {
 		case b.slots <- struct{}{}:
 		default:
+			b.counts.refused.Add(1)
 			b.log.Warn("connection refused: too many", "client", nc.RemoteAddr().String(), "limit", b.cfg.MaxConnections)
 			_ = nc.Close()
 			continue
 		}
+		b.counts.accepted.Add(1)
 		b.wg.Go(func() {
 			defer func() { <-b.slots }()
 			newConn(b, nc).run(ctx)

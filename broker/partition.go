@@ -70,6 +70,7 @@ func (p *partition) append(batch []byte) (seglog.Appended, error) {
 	defer p.mu.Unlock()
 	if !a.Duplicate {
 		p.appended += int64(len(batch))
+		p.topic.metrics.Appended(len(batch), a.LastOffset-a.BaseOffset+1)
 	}
 	if !p.fsync {
 		p.local = max(p.local, a.LastOffset+1)

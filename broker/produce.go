@@ -41,10 +41,12 @@ func (b *Broker) produce(ctx context.Context, r *request) kmsg.Response {
 	for i := range work {
 		b.appendBatch(&work[i], req.Acks)
 	}
+	start := time.Now()
 	flushAll(context.WithoutCancel(ctx), work)
 	if req.Acks == -1 {
 		awaitAll(ctx, work, time.Duration(req.TimeoutMillis)*time.Millisecond)
 	}
+	r.conn.timing.Waited(start)
 	for i := range work {
 		b.report(&work[i], r)
 	}
@@ -231,6 +233,7 @@ func (b *Broker) report(w *appending, r *request) {
 	}
 	w.resp.ErrorCode, w.resp.ErrorMessage = codeOf(w.err), message(w.err)
 	w.resp.BaseOffset, w.resp.LogAppendTime = -1, -1
+	w.part.topic.metrics.RefusedBatch()
 	level := b.log.Debug
 	if isStorage(w.resp.ErrorCode) {
 		level = b.log.Error

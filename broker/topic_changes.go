@@ -152,6 +152,7 @@ func (r *registry) remove(ctx context.Context, id topicID) error {
 	delete(r.byID, t.id)
 	r.count -= len(t.partitions())
 	r.mu.Unlock()
+	r.metrics.topics.Forget(t.metrics)
 	r.log.Info("topic deleted", "topic", t.name, "topic_id", t.id.String())
 	if err := r.discard(t, t.partitions()); err != nil {
 		// It is deleted all the same; the next start removes the rest.

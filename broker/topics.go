@@ -18,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/millrace/millrace/broker/internal/metrics"
 	"github.com/millrace/millrace/broker/internal/seglog"
 	"github.com/millrace/millrace/internal/vfs"
 )
@@ -42,6 +43,7 @@ type topic struct {
 	born     int32             // the incarnation that created it
 	configs  map[string]string // those that differ from the broker's
 	parts    atomic.Pointer[[]*partition]
+	metrics  *metrics.Topic // set before anyone sees it
 
 	// What configs and the broker's defaults come to:
 	maxMessageBytes int
@@ -76,8 +78,9 @@ func (t *topic) partition(i int32) *partition {
 // Changes take turns (see turn) and go in this order: folders and logs, then
 // the file, then the maps. Until the file is replaced nothing has happened.
 type registry struct {
-	cfg *Config
-	log *slog.Logger
+	cfg     *Config
+	log     *slog.Logger
+	metrics *brokerMetrics
 
 	// turn is held by whoever changes the metadata, through its I/O. It has
 	// room for one token.
@@ -94,9 +97,9 @@ type registry struct {
 
 // openRegistry loads the metadata, counts one incarnation up, removes what no
 // topic owns, and opens all logs.
-func openRegistry(ctx context.Context, cfg *Config) (*registry, error) {
+func openRegistry(ctx context.Context, cfg *Config, m *brokerMetrics) (*registry, error) {
 	r := &registry{
-		cfg: cfg, log: cfg.Logger,
+		cfg: cfg, log: cfg.Logger, metrics: m,
 		turn:   make(chan struct{}, 1),
 		byName: make(map[string]*topic), byID: make(map[topicID]*topic),
 	}
@@ -235,7 +238,9 @@ func (r *registry) extend(ctx context.Context, t *topic, n int32) (_ []*partitio
 }
 
 func (r *registry) openPartition(ctx context.Context, t *topic, i int, dir string) (*partition, error) {
-	log, err := seglog.Open(r.cfg.seglog(t.configs, dir))
+	cfg := r.cfg.seglog(t.configs, dir)
+	cfg.OnFlush = r.metrics.flushed
+	log, err := seglog.Open(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -248,6 +253,9 @@ func (r *registry) openPartition(ctx context.Context, t *topic, i int, dir strin
 
 // publish lets the handlers see t with parts.
 func (r *registry) publish(t *topic, parts []*partition) {
+	if t.metrics == nil {
+		t.metrics = r.metrics.topics.Add(t.name)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count += len(parts) - len(t.partitions())
@@ -279,6 +287,13 @@ func (r *registry) all() []*topic {
 		}
 		return 1
 	})
+}
+
+// partitionCount is how many partitions all topics have.
+func (r *registry) partitionCount() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.count
 }
 
 // close flushes and closes all logs.
