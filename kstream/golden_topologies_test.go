@@ -94,6 +94,32 @@ var goldenTopologies = map[string]func() goldenTopology{
 			return out
 		}).To(topic.Of[text, text]("flatv"))
 	}),
+	"merge_two": golden[string](func(t *processor.Topology) {
+		prefix := func(p string) func(text) text {
+			return func(v text) text { return opt.Some(p + java(v)) }
+		}
+		kstream.From(t, in()).MapValues(prefix("1")).
+			Merge(kstream.From(t, topic.Of[text, text]("in2")).MapValues(prefix("2"))).
+			To(topic.Of[text, text]("out"))
+	}),
+	"split_branch": golden[string](func(t *processor.Topology) {
+		for i, b := range kstream.From(t, in()).Split(
+			func(_, v text) bool { return !v.OK },
+			func(_, v text) bool { return strings.HasPrefix(v.Value, "x") },
+			func(k, v text) bool { return len(v.Value) > 1 || k.Value == "a" },
+		) {
+			b.To(topic.Of[text, text]([]string{"nulls", "xs", "longs", "rest"}[i]))
+		}
+	}),
+	"split_no_default": golden[string](func(t *processor.Topology) {
+		even, _ := kstream.From(t, in()).Branch(func(_, v text) bool { return v.OK && len(v.Value)%2 == 0 })
+		even.To(topic.Of[text, text]("even"))
+	}),
+	"repartition_op": goldenStore[int64]("c", func(t *processor.Topology) {
+		r := kstream.From(t, in()).Map(func(k, v text) (text, text) { return v, k }).Repartition("rp")
+		r.To(topic.Of[text, text]("out"))
+		r.GroupByKey().Count("c").To(topic.Of[text, int64]("counts"))
+	}),
 	"gbk_aggregate": golden[string](func(t *processor.Topology) {
 		s := kstream.From(t, in()).MapValuesWithKey(func(k, v text) opt.V[[2]string] {
 			return opt.V[[2]string]{Value: [2]string{k.Value, v.Value}, OK: v.OK}
