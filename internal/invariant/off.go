@@ -2,8 +2,6 @@
 
 //go:build !invariants
 
-// Package invariant holds checks that cost too much for a normal build. They
-// are on with -tags invariants, as in CI.
 package invariant
 
 // Enabled tells whether the costly checks are compiled in.
