@@ -48,7 +48,7 @@ type Task struct {
 	out     Outputs
 	sources map[string][]input
 	hooks   []hook
-	drops   map[Drop]int64
+	drops   map[drop]int64
 
 	current    plan.Current
 	next       map[string]Position // by topic
@@ -72,6 +72,12 @@ type Drop struct {
 	Reason string
 }
 
+// drop is a Drop before its node is described: records may be dropped often.
+type drop struct {
+	node   *plan.Node
+	reason string
+}
+
 // TaskConfig is what a task is made of.
 type TaskConfig struct {
 	Sub       *plan.Sub
@@ -90,7 +96,7 @@ func NewTask(cfg TaskConfig) (*Task, error) {
 		byName:     map[string]state.Store{},
 		out:        cfg.Out,
 		sources:    map[string][]input{},
-		drops:      map[Drop]int64{},
+		drops:      map[drop]int64{},
 		next:       map[string]Position{},
 		streamTime: NoTime,
 	}
@@ -281,7 +287,13 @@ func (t *Task) StreamTime() int64 { return t.streamTime }
 func (t *Task) Records() int64 { return t.records }
 
 // Drops gives the number of records dropped by the rules of operators.
-func (t *Task) Drops() map[Drop]int64 { return maps.Clone(t.drops) }
+func (t *Task) Drops() map[Drop]int64 {
+	drops := make(map[Drop]int64, len(t.drops))
+	for d, n := range t.drops {
+		drops[Drop{describe(d.node), d.reason}] = n
+	}
+	return drops
+}
 
 // env is what nodes see of their task.
 type env struct{ t *Task }
@@ -294,7 +306,7 @@ func (e env) Output(sink *plan.Node) plan.Output { return e.t.out.Output(sink.To
 
 func (e env) Current() *plan.Current { return &e.t.current }
 
-func (e env) Drop(n *plan.Node, reason string) { e.t.drops[Drop{describe(n), reason}]++ }
+func (e env) Drop(n *plan.Node, reason string) { e.t.drops[drop{n, reason}]++ }
 
 func (e env) AtCommit(n *plan.Node, fn func() error) {
 	e.t.hooks = append(e.t.hooks, hook{n, fn})
