@@ -14,8 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/broker"
@@ -53,6 +51,7 @@ type Instance struct {
 	broker *broker.Broker // nil if it runs on other brokers
 	stores state.Backend  // nil if the caller brought his own
 	client []kgo.Opt
+	log    *slog.Logger
 }
 
 // Start starts what cfg asks for, makes missing topics and runs t. It waits for
@@ -74,6 +73,7 @@ func (i *Instance) start(ctx context.Context, t *processor.Topology, cfg Config)
 	if engine.Logger == nil {
 		engine.Logger = slog.Default()
 	}
+	i.log = engine.Logger
 	if len(cfg.Brokers) == 0 {
 		if err := i.startBroker(ctx, cfg, engine.Logger); err != nil {
 			return err
@@ -135,28 +135,9 @@ func (i *Instance) createTopics(ctx context.Context, t *processor.Topology, part
 	return i.CreateTopics(ctx, partitions, names...)
 }
 
-// CreateTopics makes topics that do not exist yet, with the brokers' default
-// replication.
-func (i *Instance) CreateTopics(ctx context.Context, partitions int32, names ...string) error {
-	client, err := i.NewClient()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	made, err := kadm.NewClient(client).CreateTopics(ctx, partitions, -1, nil, names...)
-	if err != nil {
-		return fmt.Errorf("create topics: %w", err)
-	}
-	for _, topic := range made.Sorted() {
-		if topic.Err != nil && !errors.Is(topic.Err, kerr.TopicAlreadyExists) {
-			return fmt.Errorf("create topic %q: %w", topic.Topic, topic.Err)
-		}
-	}
-	return nil
-}
-
 // NewClient opens a franz-go client of the brokers that the topology runs on,
-// with its security. The caller closes it.
+// with its security. Its requests wait for brokers that are away for as long as
+// their context allows. The caller closes it.
 func (i *Instance) NewClient(options ...kgo.Opt) (*kgo.Client, error) {
 	client, err := kgo.NewClient(append(slices.Clone(i.client), options...)...)
 	if err != nil {
