@@ -4,7 +4,6 @@ package millrace
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -53,11 +52,9 @@ func Run(ctx context.Context, t *processor.Topology, cfg Config) error {
 	}
 	select {
 	case <-ctx.Done():
-		err = nil
-	case <-i.App.Done():
-		err = i.App.Err()
+	case <-i.App.Done(): // it has failed: Close tells with what
 	}
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
 	defer cancel()
-	return errors.Join(err, i.Close(bound))
+	return i.Close(bound)
 }
