@@ -2,7 +2,10 @@
 
 package vfs
 
-import "math/rand/v2"
+import (
+	"maps"
+	"math/rand/v2"
+)
 
 const sectorSize = 512
 
@@ -64,10 +67,7 @@ func (c *crash) keep() bool { return !c.dropAll && (c.keepAll || c.rng.IntN(2) =
 
 func (c *crash) entries(dir *node) map[string]*node {
 	if c.dirs[dir] == nil {
-		c.dirs[dir] = map[string]*node{}
-		for name, n := range dir.durable {
-			c.dirs[dir][name] = n
-		}
+		c.dirs[dir] = maps.Clone(dir.durable)
 	}
 	return c.dirs[dir]
 }

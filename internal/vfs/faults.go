@@ -32,8 +32,8 @@ type Op struct {
 	N      int    // bytes of a write or read
 }
 
-// A PartialWrite, returned by a fault function for OpWrite, lets the first N
-// bytes through before Err.
+// A PartialWrite lets the first N bytes of a write through before Err: for fault
+// functions to return for OpWrite.
 type PartialWrite struct {
 	N   int
 	Err error

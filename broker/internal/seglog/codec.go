@@ -25,6 +25,8 @@ const (
 func decompressor(c Codec, body []byte) (io.Reader, func(), error) {
 	src := bytes.NewReader(body)
 	switch c {
+	case CodecNone:
+		return src, func() {}, nil
 	case CodecGzip:
 		r, err := gzip.NewReader(src)
 		if err != nil {

@@ -242,12 +242,12 @@ func (tr *trace) goOn(l *seglog.Log) error {
 		}
 		a, err := l.Append(bytes.Clone(s.bytes), 1000, time.Now())
 		if err != nil || !a.Duplicate || a.BaseOffset != s.base {
-			return fmt.Errorf("the batch at %d sent again: %+v, %v, want a duplicate", s.base, a, err)
+			return fmt.Errorf("the batch at %d sent again: %+v, %w, want a duplicate", s.base, a, err)
 		}
 	}
 	a, err := l.Append(batch("after", 1, 0), 1000, time.Now())
 	if err != nil || a.BaseOffset != end {
-		return fmt.Errorf("append after the recovery: %+v, %v, want offset %d", a, err, end)
+		return fmt.Errorf("append after the recovery: %+v, %w, want offset %d", a, err, end)
 	}
 	if _, err := l.Read(end, 1<<20, end+1, true); err != nil {
 		return fmt.Errorf("read after the recovery: %w", err)
@@ -340,7 +340,7 @@ func TestFlushedBatchesSurviveCrash(t *testing.T) {
 // TestRandomCrashes runs long traces by seed. SEED=n runs that one alone,
 // MILLRACE_LONG=1 more of them.
 func TestRandomCrashes(t *testing.T) {
-	seeds := make([]uint64, 12)
+	seeds := make([]uint64, 9)
 	if os.Getenv("MILLRACE_LONG") != "" {
 		seeds = make([]uint64, 300)
 	}
@@ -391,11 +391,14 @@ func randomTrace(t *testing.T, seed uint64) {
 	must(t, tr.log.Close())
 }
 
-// crashesPerEffect lowers the number of crashes for -short.
+// crashesPerEffect is n for MILLRACE_LONG, and otherwise what fits into seconds.
 func crashesPerEffect(t testing.TB, n int) int {
 	t.Helper()
-	if testing.Short() {
-		return n / 4
+	switch {
+	case os.Getenv("MILLRACE_LONG") != "":
+		return n
+	case testing.Short():
+		return n / 8
 	}
-	return n
+	return n / 4
 }

@@ -186,7 +186,8 @@ func (r *recovery) scan() error {
 			want = r.segs[i+1].base
 			continue
 		}
-		next, err := want, error(nil)
+		var next int64
+		var err error
 		switch {
 		case s.base != want:
 			err = &CorruptError{File: s.path, Offset: want, Cause: fmt.Errorf("segment begins at offset %d", s.base)}
