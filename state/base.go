@@ -36,6 +36,7 @@ type Base interface {
 // An Order is the direction of a scan.
 type Order bool
 
+// The two directions.
 const (
 	Forward  Order = false // smallest key first
 	Backward Order = true  // greatest key first

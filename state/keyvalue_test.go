@@ -5,6 +5,7 @@ package state_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -347,11 +348,8 @@ func TestCommittedScanAsTheBaseMovesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got := map[string]int64{}
 	sc := s.Committed().All(state.Forward)
-	for key, v := range sc.Seq() {
-		got[key] = v
-	}
+	got := maps.Collect(sc.Seq())
 	want := map[string]int64{"a": 1, "b": 2, "c": 2}
 	if diff := cmp.Diff(want, got); diff != "" || sc.Err() != nil {
 		t.Errorf("scan mixes two commits, %v (-want +got):\n%s", sc.Err(), diff)

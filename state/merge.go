@@ -5,6 +5,7 @@ package state
 import (
 	"bytes"
 	"errors"
+	"slices"
 )
 
 // A cursor walks over one source of a scan, in the scan's order. It starts before
@@ -46,8 +47,8 @@ func (m *merge) stack(layers []*Layer, base Base, lower, upper []byte, o Order) 
 
 func (m *merge) layers(layers []*Layer, lower, upper []byte, o Order) {
 	m.order = o
-	for i := len(layers) - 1; i >= 0; i-- {
-		m.add(newLayerCursor(layers[i], lower, upper, o))
+	for _, l := range slices.Backward(layers) {
+		m.add(newLayerCursor(l, lower, upper, o))
 	}
 }
 
@@ -113,7 +114,6 @@ type layerCursor struct {
 	lo, hi int
 	at     int
 	order  Order
-	begun  bool
 }
 
 func newLayerCursor(l *Layer, lower, upper []byte, o Order) *layerCursor {

@@ -4,6 +4,7 @@ package state
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
@@ -39,9 +40,9 @@ func (s *stack) lookup(dst []byte, hash uint64, key []byte) ([]byte, bool, error
 }
 
 func lookup(dst []byte, layers []*Layer, base Base, hash uint64, key []byte) ([]byte, bool, error) {
-	for i := len(layers) - 1; i >= 0; i-- {
-		if at := layers[i].find(hash, key); at >= 0 {
-			body, ok := layers[i].body(at)
+	for _, l := range slices.Backward(layers) {
+		if at := l.find(hash, key); at >= 0 {
+			body, ok := l.body(at)
 			return append(dst, body...), ok, nil
 		}
 	}

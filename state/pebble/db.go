@@ -107,7 +107,7 @@ func (d *db) flush() error {
 	d.flushMu.Lock()
 	defer d.flushMu.Unlock()
 	select {
-	case <-d.flushed: // of a try that nobody waited for
+	case <-d.flushed: //nolint:errcheck // of a try that nobody waited for
 	default:
 	}
 	bases := d.applied()

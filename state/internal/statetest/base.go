@@ -21,7 +21,7 @@ import (
 // Base runs what every base must hold to.
 func Base(t *testing.T, r Rig) {
 	t.Run("random operations and crashes", func(t *testing.T) {
-		for range 2 {
+		for range r.runs() {
 			baseModel(t, r)
 		}
 	})

@@ -20,9 +20,7 @@ const killDir = "MILLRACE_KILL_DIR"
 // Main is a TestMain that knows how to be the child of Kill.
 func Main(m *testing.M, r Rig) {
 	if dir := os.Getenv(killDir); dir != "" {
-		if err := child(r, dir); err != nil {
-			fmt.Println("error:", err)
-		}
+		fmt.Println("error:", child(r, dir))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
@@ -103,7 +101,7 @@ func written(position int64) map[string]string {
 
 func value(position int64) string { return fmt.Sprintf("%0*d", pad, position) }
 
-// child writes until it is killed.
+// child writes until it is killed, or fails.
 func child(r Rig, dir string) error {
 	db, err := r.At(dir).Open(path)
 	if err != nil {

@@ -25,6 +25,14 @@ type Rig struct {
 	Durable bool // what is flushed survives Close and a crash
 }
 
+// runs is how often a random test is run: each crash of a DB on disk takes its time.
+func (r Rig) runs() int {
+	if r.Durable {
+		return 1
+	}
+	return 4
+}
+
 const path = "cluster/app/0_0"
 
 // seeded gives a random source whose seed is printed if the test fails, and which

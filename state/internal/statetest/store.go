@@ -20,14 +20,14 @@ import (
 // Store runs what a key-value store must hold to, on the bases of r.
 func Store(t *testing.T, r Rig) {
 	t.Run("random operations, string values", func(t *testing.T) {
-		for range 2 {
+		for range r.runs() {
 			storeModel(t, r, serde.String, func(rnd *rand.Rand) string {
 				return fmt.Sprint(rnd.IntN(1000), strings.Repeat("v", rnd.IntN(200)))[rnd.IntN(2):]
 			})
 		}
 	})
 	t.Run("random operations, int64 values", func(t *testing.T) {
-		for range 2 {
+		for range r.runs() {
 			storeModel(t, r, serde.Int64, func(rnd *rand.Rand) int64 { return rnd.Int64N(1000) - 500 })
 		}
 	})
@@ -83,7 +83,7 @@ func storeModel[V any](t *testing.T, r Rig, values serde.Serde[V], value func(*r
 	}
 	s.task = r.open(t, t.TempDir())
 	s.reopen(t)
-	for step := range 1500 {
+	for step := range 750 {
 		s.step(t, step)
 	}
 	if err := s.store.Close(); err != nil {
