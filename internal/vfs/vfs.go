@@ -54,6 +54,13 @@ type File interface {
 	Size() (int64, error)
 }
 
+// Spacer is what FS is too where it knows the room on its disk.
+type Spacer interface {
+	// Space is how many bytes the disk of a folder has, and how many of them can
+	// be written to yet. The error is errors.ErrUnsupported where nobody knows.
+	Space(name string) (total, usable int64, err error)
+}
+
 // OSFile is what File gives where it lies on the real disk: for sendfile.
 type OSFile interface {
 	File

@@ -20,7 +20,7 @@ type Appended struct {
 	BaseOffset, LastOffset int64 // of the batch; of the original if Duplicate
 	LogStartOffset         int64
 	MaxTimestamp           int64 // ms; of the batch
-	LogAppendTime          int64 // -1: batches keep the time of their creation
+	LogAppendTime          int64 // ms; -1: batches keep the time of their creation
 	Duplicate              bool  // the batch was in the log already, nothing was written
 }
 
@@ -36,9 +36,16 @@ func (l *Log) Append(batch []byte, epoch int32, now time.Time) (Appended, error)
 	if err != nil {
 		return Appended{}, fmt.Errorf("append: %w", err)
 	}
+	stamped := l.Tuning().LogAppendTime
+	if stamped {
+		stamp(batch, &h, now.UnixMilli())
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a, err := l.append(batch, &h, epoch, now)
+	if stamped {
+		a.LogAppendTime = a.MaxTimestamp
+	}
 	if err != nil {
 		return Appended{}, fmt.Errorf("append: %w", err)
 	}
@@ -117,12 +124,13 @@ func (l *Log) write(s *segment, batch []byte, h *Header) error {
 func (l *Log) activeFor(h *Header, nowMs int64) (*segment, error) {
 	segs := *l.segs.Load()
 	s, end := segs[len(segs)-1], l.end.Load()
-	size := s.size.Load()
+	size, tuning := s.size.Load(), l.Tuning()
 	switch {
 	case size == 0:
 		return s, nil
-	case size+int64(h.Length) > l.cfg.SegmentBytes:
-	case s.firstSeen != 0 && nowMs-s.firstSeen >= l.cfg.SegmentAge.Milliseconds():
+	case size+int64(h.Length) > tuning.SegmentBytes:
+	case s.firstSeen != 0 && nowMs-s.firstSeen >= tuning.SegmentAge.Milliseconds():
+	case s.indexBytes() >= tuning.MaxIndexBytes:
 	case end+int64(h.LastOffsetDelta)+1-s.base > maxRelative:
 	default:
 		return s, nil

@@ -33,6 +33,10 @@ const (
 	magicAt   = 16
 	crcAt     = 17
 	attrsAt   = 21
+
+	maxTimestampAt = 35
+
+	logAppendTime = 1 << 3 // of the attributes
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -75,7 +79,7 @@ func (h *Header) NextOffset() int64 { return h.LastOffset() + 1 }
 func (h *Header) Codec() Codec { return Codec(h.Attributes & 7) }
 
 // LogAppendTime reports whether MaxTimestamp, set by a broker, is the time of all records.
-func (h *Header) LogAppendTime() bool { return h.Attributes&(1<<3) != 0 }
+func (h *Header) LogAppendTime() bool { return h.Attributes&logAppendTime != 0 }
 
 // Transactional reports whether the batch belongs to a transaction.
 func (h *Header) Transactional() bool { return h.Attributes&(1<<4) != 0 }

@@ -19,6 +19,8 @@ type Config struct {
 	SegmentBytes       int64         // 1 GiB, at most 2 GiB-1: a batch that would make the active segment longer rolls it
 	SegmentAge         time.Duration // 7 days (segment.ms): an older active segment is rolled by the next append
 	IndexIntervalBytes int           // 4096: bytes of log between two entries of the indexes
+	MaxIndexBytes      int           // 10 MiB (segment.index.bytes): an active segment with a longer index is rolled by the next append
+	LogAppendTime      bool          // records get the time of their append instead of their own
 	MaxBatchBytes      int           // 100 MiB (socket.request.max.bytes): longer batches are refused, and are damage when read
 	Flush              FlushPolicy   // zero value: the page cache
 	ProducerExpiry     time.Duration // 24 h (producer.id.expiration.ms): silence after which a producer is forgotten
@@ -67,13 +69,14 @@ func (c Config) withDefaults() (Config, error) {
 	c.SegmentBytes = min(c.SegmentBytes, math.MaxInt32)
 	setDefault(&c.SegmentAge, 7*24*time.Hour)
 	setDefault(&c.IndexIntervalBytes, 4096)
+	setDefault(&c.MaxIndexBytes, 10<<20)
 	setDefault(&c.MaxBatchBytes, 100<<20)
 	setDefault(&c.Flush.Interval, time.Second)
 	setDefault(&c.ProducerExpiry, 24*time.Hour)
 	if c.OnFlush == nil {
 		c.OnFlush = func(time.Duration, error) {}
 	}
-	if c.SegmentBytes < 0 || c.SegmentAge < 0 || c.IndexIntervalBytes < 0 || c.MaxBatchBytes < 0 ||
+	if c.SegmentBytes < 0 || c.SegmentAge < 0 || c.IndexIntervalBytes < 0 || c.MaxIndexBytes < 0 || c.MaxBatchBytes < 0 ||
 		c.Flush.Interval < 0 || c.ProducerExpiry < 0 {
 		errs = append(errs, errors.New("config: a size or a duration is negative"))
 	}

@@ -106,12 +106,13 @@ func (l *Log) syncOnce() error {
 // flushLater lets FlushInterval sync one interval from now, unless that is under
 // way. The caller holds mu.
 func (l *Log) flushLater() {
-	if l.cfg.Flush.Mode != FlushInterval || l.flushSoon {
+	flush := l.Tuning().Flush
+	if flush.Mode != FlushInterval || l.flushSoon {
 		return
 	}
 	l.flushSoon = true
 	l.wg.Go(func() {
-		timer := time.NewTimer(l.cfg.Flush.Interval)
+		timer := time.NewTimer(flush.Interval)
 		defer timer.Stop()
 		select {
 		case <-timer.C:

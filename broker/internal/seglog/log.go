@@ -21,7 +21,8 @@ const maxRelative = math.MaxInt32
 //
 // Lock order: meta before mu; the others are leaves.
 type Log struct {
-	cfg Config
+	cfg   Config
+	tuned atomic.Pointer[Tuning] // what holds instead of cfg; nil: cfg
 
 	mu        sync.Mutex // the appender's, held over its write
 	producers producers  // guarded by mu

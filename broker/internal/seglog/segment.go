@@ -68,7 +68,7 @@ func parseName(name, suffix string) (offset int64, ok bool) {
 // openSegment opens the file of the segment at base, with the flags given beside O_RDWR.
 func (l *Log) openSegment(base int64, flag int) (*segment, error) {
 	s := &segment{log: l, base: base, path: fileName(l.cfg.Dir, base, logSuffix)}
-	s.build.interval = int64(l.cfg.IndexIntervalBytes)
+	s.build.interval = int64(l.Tuning().IndexIntervalBytes)
 	f, err := l.cfg.FS.OpenFile(s.path, os.O_RDWR|flag, filePerm)
 	if err != nil {
 		return nil, err
@@ -223,6 +223,17 @@ func (s *segment) add(h *Header, pos int64) {
 	}
 	s.build.add(s.idx, h, int32(h.BaseOffset-s.base), pos)
 	s.max, s.hasMax, s.written = s.build.max, s.build.any, false
+}
+
+// indexBytes is the length of the longer of the indexes, 0 if they are not in
+// memory. It is the appender's.
+func (s *segment) indexBytes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idx == nil {
+		return 0
+	}
+	return max(len(s.idx.offsets)*offsetEntrySize, len(s.idx.times)*timeEntrySize)
 }
 
 // writeIndex writes the index files if they are not as in memory. With drop, the
