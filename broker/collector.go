@@ -166,7 +166,7 @@ func (c *collector) logs(ch chan<- prometheus.Metric) {
 			if p.log.Failure() != nil {
 				offline++
 			}
-			if p.inSync() < t.minInSync {
+			if p.inSync() < t.config().minInSync {
 				below++
 			}
 			if detailed {

@@ -68,6 +68,8 @@ type Config struct {
 	MessageMaxBytes int           // 1048588: message.max.bytes, a batch
 	FetchMaxBytes   int           // 55 MiB: fetch.max.bytes, an answer
 
+	FetchSessions int // 1000: max.incremental.fetch.session.cache.slots
+
 	RequestMaxBytes   int           // 100 MiB: socket.request.max.bytes, a frame
 	RequestMemory     int64         // 256 MiB: queued.max.request.bytes, of all requests being read or handled
 	RequestTimeout    time.Duration // 30s (Kafka: none): for a whole frame to arrive, and for progress in sending an answer
@@ -104,6 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.SegmentAge, 7*24*time.Hour)
 	setDefault(&c.MessageMaxBytes, 1048588)
 	setDefault(&c.FetchMaxBytes, 55<<20)
+	setDefault(&c.FetchSessions, 1000)
 	setDefault(&c.RequestMaxBytes, 100<<20)
 	setDefault(&c.RequestMemory, 256<<20)
 	setDefault(&c.RequestTimeout, 30*time.Second)
@@ -154,6 +157,7 @@ func (c *Config) check() error {
 		{"SegmentAge", int64(c.SegmentAge)},
 		{"MessageMaxBytes", int64(c.MessageMaxBytes)},
 		{"FetchMaxBytes", int64(c.FetchMaxBytes)},
+		{"FetchSessions", int64(c.FetchSessions)},
 		{"RequestMaxBytes", int64(c.RequestMaxBytes)},
 		{"RequestMemory", c.RequestMemory},
 		{"RequestTimeout", int64(c.RequestTimeout)},

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -98,7 +97,7 @@ func (b *Broker) wanted(rt *kmsg.CreateTopicsRequestTopic) (newTopic, error) {
 		}
 		n.configs[c.Name] = *c.Value
 	}
-	return n, nil
+	return n, b.topics.defaults.Load().checkTopic(n.configs)
 }
 
 // checkAssignment wants each partition from 0 on, once, on this node.
@@ -116,37 +115,17 @@ func (b *Broker) checkAssignment(as []kmsg.CreateTopicsRequestTopicReplicaAssign
 
 // createdConfigs tells all configs of a new topic (v5+).
 func (b *Broker) createdConfigs(configs map[string]string) []kmsg.CreateTopicsResponseTopicConfig {
-	all := make([]kmsg.CreateTopicsResponseTopicConfig, 0, len(topicKeys))
-	for i := range topicKeys {
-		k := &topicKeys[i]
+	l := &layers{topic: configs, brokerLayers: b.topics.defaults.Load()}
+	var all []kmsg.CreateTopicsResponseTopicConfig
+	for i := range options {
+		o := &options[i]
+		if o.topic == "" {
+			continue
+		}
 		c := kmsg.NewCreateTopicsResponseTopicConfig()
-		value, source := k.valueOf(&b.cfg, configs)
-		c.Name, c.Value, c.Source = k.name, &value, int8(source)
+		value, source := l.value(o)
+		c.Name, c.Value, c.Source = o.topic, &value, int8(source)
 		all = append(all, c)
 	}
 	return all
-}
-
-// valueOf is the value of a key and where it comes from.
-func (k *topicKey) valueOf(c *Config, configs map[string]string) (string, kmsg.ConfigSource) {
-	if v, ok := configs[k.name]; ok {
-		return v, kmsg.ConfigSourceDynamicTopicConfig
-	}
-	if v, ok := brokerStatic(c, k.broker); ok {
-		return v, kmsg.ConfigSourceStaticBrokerConfig
-	}
-	return k.value(c), kmsg.ConfigSourceDefaultConfig
-}
-
-// brokerStatic is a key of the broker that its Config sets to something else
-// than Kafka's default.
-func brokerStatic(c *Config, key string) (string, bool) {
-	switch key {
-	case "message.max.bytes":
-		return strconv.Itoa(c.MessageMaxBytes), c.MessageMaxBytes != 1048588
-	case "log.segment.bytes":
-		return strconv.FormatInt(c.SegmentBytes, 10), c.SegmentBytes != 1<<30
-	default:
-		return "", false
-	}
 }

@@ -39,7 +39,7 @@ func (b *Broker) deletePartitionRecords(name string, partition int32, upTo int64
 		return -1, code
 	case t.internal:
 		return -1, codeOf(errInvalidTopic)
-	case !t.deleted:
+	case !t.config().remove:
 		return -1, codeOf(errPolicy)
 	}
 	p := t.partition(partition)

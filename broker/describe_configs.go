@@ -11,118 +11,128 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeConfigs (32), versions 1-4, of topics and of this broker, without
-// documentation. Other kinds of resources are not there.
+// DescribeConfigs (32), versions 1-4, of topics, of this broker by its id, and of
+// all brokers by the empty name. Other kinds of resources are not there.
+
+type describedConfig = kmsg.DescribeConfigsResponseResourceConfig
 
 func (b *Broker) describeConfigs(_ context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.DescribeConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
-	for _, q := range req.Resources {
+	seen := make(map[resource]bool)
+	for i := range req.Resources {
+		q := &req.Resources[i]
+		rs := resource{q.ResourceType, q.ResourceName}
+		if seen[rs] {
+			continue // one answer is long enough
+		}
+		seen[rs] = true
 		a := kmsg.NewDescribeConfigsResponseResource()
 		a.ResourceType, a.ResourceName = q.ResourceType, q.ResourceName
-		all, err := b.configsOf(&q, req.IncludeSynonyms)
+		a.Configs = []describedConfig{} // never null: clients iterate over it
+		all, err := b.configsOf(q)
 		if err != nil {
-			a.ErrorCode, a.ErrorMessage = err.Code, &err.Description
+			a.ErrorCode, a.ErrorMessage = codeOf(err), message(err)
 		}
-		a.Configs = slices.DeleteFunc(all, func(c kmsg.DescribeConfigsResponseResourceConfig) bool {
-			return q.ConfigNames != nil && !slices.Contains(q.ConfigNames, c.Name)
-		})
+		for _, c := range all {
+			if q.ConfigNames != nil && !slices.Contains(q.ConfigNames, c.Name) {
+				continue
+			}
+			if !req.IncludeSynonyms {
+				c.ConfigSynonyms = nil
+			}
+			if !req.IncludeDocumentation {
+				c.Documentation = nil
+			}
+			a.Configs = append(a.Configs, c)
+		}
 		resp.Resources = append(resp.Resources, a)
 	}
 	return resp
 }
 
-func (b *Broker) configsOf(q *kmsg.DescribeConfigsRequestResource, synonyms bool) ([]kmsg.DescribeConfigsResponseResourceConfig, *kerr.Error) {
+// configsOf tells all there is to tell of a resource.
+func (b *Broker) configsOf(q *kmsg.DescribeConfigsRequestResource) ([]describedConfig, error) {
+	defaults := b.topics.defaults.Load()
 	switch q.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
-		if checkTopicName(q.ResourceName) != nil {
-			return nil, kerr.InvalidTopicException
+		if err := checkTopicName(q.ResourceName); err != nil {
+			return nil, err
 		}
-		t := b.topics.named(q.ResourceName)
-		if t == nil {
-			return nil, kerr.UnknownTopicOrPartition
+		t, code := b.lookup(false, q.ResourceName, topicID{})
+		if code != 0 {
+			return nil, kerr.ErrorForCode(code)
 		}
-		return b.topicConfigs(t, synonyms), nil
+		return describeOptions(&layers{topic: t.config().set, brokerLayers: defaults}, true), nil
 	case kmsg.ConfigResourceTypeBroker:
-		if id := strconv.Itoa(int(b.cfg.NodeID)); q.ResourceName != id && q.ResourceName != "" {
-			return nil, kerr.InvalidRequest
+		if q.ResourceName == "" {
+			return describeSet(defaults.cluster), nil
 		}
-		return b.brokerConfigs(synonyms), nil
+		if err := b.checkNode(q.ResourceName); err != nil {
+			return nil, err
+		}
+		return describeOptions(&layers{brokerLayers: defaults}, false), nil
 	default:
-		return nil, kerr.InvalidRequest
+		return nil, errResourceKind
 	}
 }
 
-func (b *Broker) topicConfigs(t *topic, synonyms bool) []kmsg.DescribeConfigsResponseResourceConfig {
-	var all []kmsg.DescribeConfigsResponseResourceConfig
-	for i := range topicKeys {
-		k := &topicKeys[i]
+// describeOptions lists those of a topic, or all of the broker.
+func describeOptions(l *layers, topic bool) []describedConfig {
+	var all []describedConfig
+	for i := range options {
+		o := &options[i]
+		if topic && o.topic == "" || !topic && o.broker == "" {
+			continue
+		}
 		c := kmsg.NewDescribeConfigsResponseResourceConfig()
-		value, source := k.valueOf(&b.cfg, t.configs)
-		c.Name, c.Value, c.Source, c.ConfigType = k.name, &value, source, k.kind
-		c.IsDefault = source != kmsg.ConfigSourceDynamicTopicConfig
-		if synonyms {
-			if !c.IsDefault {
-				c.ConfigSynonyms = append(c.ConfigSynonyms, synonym(k.name, value, source))
-			}
-			below, from := k.valueOf(&b.cfg, nil)
-			c.ConfigSynonyms = append(c.ConfigSynonyms, synonym(k.broker, below, from))
+		c.Name, c.ConfigType, c.Documentation = o.broker, o.kind, &o.doc
+		c.ReadOnly = o.fixed
+		value, source := l.value(o)
+		c.Value, c.Source = &value, source
+		settings := l.of(o)
+		if topic {
+			c.Name = o.topic
+		} else if len(settings) == 0 {
+			c.Value = nil
+		}
+		for _, s := range settings {
+			c.ConfigSynonyms = append(c.ConfigSynonyms, synonym(s))
 		}
 		all = append(all, c)
 	}
 	return all
 }
 
-func synonym(name, value string, source kmsg.ConfigSource) kmsg.DescribeConfigsResponseResourceConfigConfigSynonym {
-	s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-	s.Name, s.Value, s.Source = name, &value, source
-	return s
-}
-
-// brokerKey is a configuration key of the broker as clients see it.
-type brokerKey struct {
-	name  string
-	kind  kmsg.ConfigType
-	value string
-}
-
-func (b *Broker) brokerConfigs(synonyms bool) []kmsg.DescribeConfigsResponseResourceConfig {
-	var all []kmsg.DescribeConfigsResponseResourceConfig
-	for _, k := range b.brokerKeys() {
-		c := kmsg.NewDescribeConfigsResponseResourceConfig()
-		c.Name, c.Value, c.ConfigType, c.ReadOnly = k.name, &k.value, k.kind, true
-		c.Source = kmsg.ConfigSourceStaticBrokerConfig
-		if synonyms {
-			c.ConfigSynonyms = append(c.ConfigSynonyms, synonym(k.name, k.value, c.Source))
+// describeSet lists what is set for all brokers, and only that.
+func describeSet(set map[string]string) []describedConfig {
+	var all []describedConfig
+	for i := range options {
+		o := &options[i]
+		value, ok := set[o.broker]
+		if !ok {
+			continue
 		}
+		c := kmsg.NewDescribeConfigsResponseResourceConfig()
+		c.Name, c.Value, c.ConfigType, c.Documentation = o.broker, &value, o.kind, &o.doc
+		c.Source = kmsg.ConfigSourceDynamicDefaultBrokerConfig
+		c.ConfigSynonyms = append(c.ConfigSynonyms, synonym(setting{o.broker, value, c.Source}))
 		all = append(all, c)
 	}
 	return all
 }
 
-func (b *Broker) brokerKeys() []brokerKey {
-	c := &b.cfg
-	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	keys := []brokerKey{
-		{"advertised.listeners", typeStr, "PLAINTEXT://" + b.advertise},
-		{"auto.create.topics.enable", typeBool, strconv.FormatBool(c.AutoCreateTopics)},
-		{"connections.max.idle.ms", typeLong, number(c.IdleTimeout.Milliseconds())},
-		{"default.replication.factor", typeInt, "1"},
-		{"fetch.max.bytes", typeInt, number(int64(c.FetchMaxBytes))},
-		{"group.initial.rebalance.delay.ms", typeInt, number(c.GroupInitialRebalanceDelay.Milliseconds())},
-		{"group.max.session.timeout.ms", typeInt, number(c.GroupMaxSessionTimeout.Milliseconds())},
-		{"group.min.session.timeout.ms", typeInt, number(c.GroupMinSessionTimeout.Milliseconds())},
-		{"log.dir", typeStr, c.Dir},
-		{"node.id", typeInt, number(int64(c.NodeID))},
-		{"num.partitions", typeInt, number(int64(c.NumPartitions))},
-		{"offsets.retention.minutes", typeInt, number(int64(c.OffsetsRetention.Minutes()))},
-		{"offsets.topic.num.partitions", typeInt, number(int64(len(b.topics.named(offsetsTopic).partitions())))},
-		{"offsets.topic.replication.factor", typeInt, "1"},
-		{"queued.max.request.bytes", typeLong, number(c.RequestMemory)},
-		{"socket.request.max.bytes", typeInt, number(int64(c.RequestMaxBytes))},
+func synonym(s setting) kmsg.DescribeConfigsResponseResourceConfigConfigSynonym {
+	c := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+	c.Name, c.Value, c.Source = s.name, &s.value, s.source
+	return c
+}
+
+// checkNode refuses the name of a broker that is not this one.
+func (b *Broker) checkNode(name string) error {
+	id, err := strconv.ParseInt(name, 10, 32)
+	if err != nil || int32(id) != b.cfg.NodeID {
+		return errUnknownNode
 	}
-	for i := range topicKeys {
-		keys = append(keys, brokerKey{topicKeys[i].broker, topicKeys[i].kind, topicKeys[i].value(c)})
-	}
-	return keys
+	return nil
 }

@@ -72,9 +72,16 @@ func apis() []api {
 		{key: kmsg.InitProducerID, min: 0, max: 5, handle: (*Broker).initProducerID},
 		{key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4, handle: (*Broker).offsetForLeaderEpoch},
 		{key: kmsg.DescribeConfigs, min: 1, max: 4, handle: (*Broker).describeConfigs},
+		{key: kmsg.AlterConfigs, min: 0, max: 2, handle: (*Broker).alterConfigs},
+		{key: kmsg.DescribeLogDirs, min: 1, max: 4, handle: (*Broker).describeLogDirs},
 		{key: kmsg.CreatePartitions, min: 0, max: 3, handle: (*Broker).createPartitions},
 		{key: kmsg.DeleteGroups, min: 0, max: 2, keeps: true, handle: (*Broker).deleteGroups},
+		{key: kmsg.ElectLeaders, min: 0, max: 2, handle: (*Broker).electLeaders},
+		{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, handle: (*Broker).incrementalAlterConfigs},
 		{key: kmsg.DescribeCluster, min: 0, max: 2, handle: (*Broker).describeCluster},
+		{key: kmsg.DescribeProducers, min: 0, max: 0, handle: (*Broker).describeProducers},
+		{key: kmsg.ListConfigResources, min: 0, max: 1, handle: (*Broker).listConfigResources},
+		{key: kmsg.DescribeTopicPartitions, min: 0, max: 0, handle: (*Broker).describeTopicPartitions},
 	}
 }
 

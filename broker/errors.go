@@ -20,6 +20,7 @@ var codes = []struct {
 	{seglog.ErrCorruptBatch, kerr.CorruptMessage},
 	{seglog.ErrUnsupportedMagic, kerr.UnsupportedForMessageFormat},
 	{seglog.ErrInvalidRecord, kerr.InvalidRecord},
+	{errInvalidTimestamp, kerr.InvalidTimestamp},
 	{seglog.ErrTooLarge, kerr.MessageTooLarge},
 	{seglog.ErrBadCodec, kerr.UnsupportedCompressionType},
 	{seglog.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
@@ -41,6 +42,10 @@ var codes = []struct {
 	{errNamedTwice, kerr.InvalidRequest},
 	{errPolicy, kerr.PolicyViolation},
 	{errInvalidConfig, kerr.InvalidConfig},
+	{errResourceKind, kerr.InvalidRequest},
+	{errUnknownNode, kerr.InvalidRequest},
+	{errFixed, kerr.InvalidRequest},
+	{errBadChange, kerr.InvalidRequest},
 	{context.Canceled, kerr.RequestTimedOut},
 	{context.DeadlineExceeded, kerr.RequestTimedOut},
 }
@@ -55,6 +60,9 @@ func codeOf(err error) int16 {
 		if errors.Is(err, c.err) {
 			return c.code.Code
 		}
+	}
+	if k, ok := errors.AsType[*kerr.Error](err); ok {
+		return k.Code
 	}
 	return kerr.KafkaStorageError.Code
 }

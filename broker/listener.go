@@ -65,6 +65,7 @@ func (b *Broker) listen() error {
 			b.log.Debug("advertising the address listened on", "advertise", b.advertise)
 		}
 	}
+	b.cfg.Advertise = b.advertise // for those who ask for the config
 	var err error
 	if b.host, b.port, err = splitAddr(b.advertise); err != nil {
 		return fmt.Errorf("advertised address: %w", err)

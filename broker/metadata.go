@@ -37,7 +37,20 @@ func (b *Broker) metadata(ctx context.Context, r *request) kmsg.Response {
 			resp.Topics = append(resp.Topics, b.describeTopic(t))
 		}
 	} else {
+		type asked struct {
+			id   topicID
+			name string
+		}
+		seen := make(map[asked]bool)
 		for _, q := range req.Topics {
+			who := asked{id: q.TopicID}
+			if q.Topic != nil {
+				who.name = *q.Topic
+			}
+			if seen[who] {
+				continue // once, as Kafka does
+			}
+			seen[who] = true
 			resp.Topics = append(resp.Topics, b.findTopic(ctx, req, &q))
 		}
 	}

@@ -31,6 +31,10 @@ type metadata struct {
 	Incarnation    int32           `json:"incarnation"`    // starts of a broker on this directory
 	NextProducerID int64           `json:"nextProducerId"` // ids below it may have been given out
 	Topics         []topicMetadata `json:"topics"`
+
+	// Configs that clients have set, of this broker and of all that there are.
+	NodeConfigs    map[string]string `json:"nodeConfigs,omitempty"`
+	ClusterConfigs map[string]string `json:"clusterConfigs,omitempty"`
 }
 
 // topicMetadata is one topic. Its leader epoch is Incarnation-Born.

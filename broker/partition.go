@@ -79,13 +79,19 @@ func (p *partition) append(batch []byte) (seglog.Appended, error) {
 	return a, nil
 }
 
+// flushIsDue tells whether the flush policy, or the topic's flush.messages, wants
+// an fsync before the next acknowledgement.
+func (p *partition) flushIsDue() bool {
+	return p.fsync || p.log.LogEndOffset()-p.log.FlushedOffset() >= p.topic.config().flushMessages
+}
+
 // flush makes all before end acknowledged by the flush policy. It is not to be
 // cancelled by a client that goes away: others wait for the high watermark.
 func (p *partition) flush(ctx context.Context, end int64) error {
-	if !p.fsync {
+	if !p.flushIsDue() {
 		return nil
 	}
-	if err := p.log.Flush(ctx, end); err != nil {
+	if err := p.log.Flush(ctx, end); err != nil || !p.fsync {
 		return err
 	}
 	p.mu.Lock()

@@ -19,8 +19,7 @@ import (
 
 // Produce (0), versions 3-13; 0-2 are announced and refused, as by Kafka 4.
 // Record batches of format v2 only, one a partition. Not here yet:
-// transactions (a transactional id or batch is refused), log append time, and
-// limits on timestamps.
+// transactions (a transactional id or batch is refused).
 
 // An appending is one partition's part of a request.
 type appending struct {
@@ -142,18 +141,20 @@ func (b *Broker) appendBatch(w *appending, acks int16) {
 
 var errNotEnoughReplicas = errors.New("not enough replicas in sync")
 
-// checkBatch refuses what the log itself would take.
+// checkBatch refuses what the log itself would take, and packs the batch as the
+// topic wants it.
 func (b *Broker) checkBatch(w *appending, acks int16) error {
 	t := w.part.topic
+	conf := t.config()
 	if t.internal {
 		return fmt.Errorf("%w: %q is internal", errInvalidTopic, t.name)
 	}
-	if len(w.batch) > t.maxMessageBytes {
-		return fmt.Errorf("%w: %d bytes, max.message.bytes is %d", seglog.ErrTooLarge, len(w.batch), t.maxMessageBytes)
+	if len(w.batch) > conf.maxMessageBytes {
+		return fmt.Errorf("%w: %d bytes, max.message.bytes is %d", seglog.ErrTooLarge, len(w.batch), conf.maxMessageBytes)
 	}
 	if acks == -1 {
-		if have := w.part.inSync(); have < t.minInSync {
-			return fmt.Errorf("%w: %d, min.insync.replicas is %d", errNotEnoughReplicas, have, t.minInSync)
+		if have := w.part.inSync(); have < conf.minInSync {
+			return fmt.Errorf("%w: %d, min.insync.replicas is %d", errNotEnoughReplicas, have, conf.minInSync)
 		}
 	}
 	h, err := seglog.ParseHeader(w.batch)
@@ -163,38 +164,14 @@ func (b *Broker) checkBatch(w *appending, acks int16) error {
 	if h.Transactional() {
 		return fmt.Errorf("%w: transactions are not supported", seglog.ErrInvalidRecord)
 	}
-	if t.compacted {
-		return checkKeys(w)
-	}
-	return nil
-}
-
-// checkKeys refuses records without a key, which compaction could neither keep
-// nor drop, and tells the client which they are.
-func checkKeys(w *appending) error {
-	if _, err := seglog.ValidateBatch(w.batch, len(w.batch)); err != nil {
+	if err := checkRecords(w, &h, conf); err != nil {
 		return err
 	}
-	index := int32(0)
-	err := seglog.EachRecord(w.batch, func(r seglog.Record) error {
-		if r.Key == nil && len(w.resp.ErrorRecords) < maxErrorRecords {
-			bad := kmsg.NewProduceResponseTopicPartitionErrorRecord()
-			bad.RelativeOffset, bad.ErrorMessage = index, &noKey
-			w.resp.ErrorRecords = append(w.resp.ErrorRecords, bad)
-		}
-		index++
-		return nil
-	})
-	if err == nil && len(w.resp.ErrorRecords) > 0 {
-		err = fmt.Errorf("%w: %d or more records: %s", seglog.ErrInvalidRecord, len(w.resp.ErrorRecords), noKey)
+	if conf.packing.Repack {
+		w.batch, err = conf.packing.Pack(w.batch, conf.maxMessageBytes)
 	}
 	return err
 }
-
-// maxErrorRecords bounds how many records an answer complains about.
-const maxErrorRecords = 100
-
-var noKey = "compacted topic cannot accept message without key"
 
 // flushAll has the flush policy acknowledge what was appended, of all
 // partitions at once: their fsyncs share the disk's.
@@ -202,7 +179,7 @@ func flushAll(ctx context.Context, work []appending) {
 	var wg sync.WaitGroup
 	for i := range work {
 		w := &work[i]
-		if w.err != nil || !w.part.fsync {
+		if w.err != nil || !w.part.flushIsDue() {
 			continue
 		}
 		if len(work) == 1 {

@@ -65,7 +65,7 @@ func (r *registry) create(ctx context.Context, n newTopic) (*topic, error) {
 	}
 	tm := topicMetadata{Name: n.name, Partitions: n.partitions, Born: r.meta.Incarnation, Internal: n.internal, Configs: n.configs}
 	rand.Read(tm.ID[:])
-	t := r.cfg.newTopicOf(tm)
+	t := r.newTopicOf(tm)
 	parts, err := r.makeTopic(ctx, t, tm)
 	if err != nil && !errors.Is(err, errNotDurable) {
 		return nil, fmt.Errorf("create topic %q: %w", n.name, errors.Join(err, r.discard(t, parts)))

@@ -3,143 +3,131 @@
 package broker
 
 import (
-	"errors"
-	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/broker/internal/seglog"
 )
 
-var errInvalidConfig = errors.New("invalid config")
+// A topicConfig is what a topic's configs and the broker's come to, by type.
+// Nothing in it changes: a changed topic gets a new one.
+type topicConfig struct {
+	set map[string]string // on the topic itself
 
-// topicKey is a configuration key of topics, with Kafka's name.
-type topicKey struct {
-	name     string
-	kind     kmsg.ConfigType
-	broker   string // the broker's key that gives the default, if there is one
-	value    func(c *Config) string
-	min, max int64    // of numbers
-	allowed  []string // of strings and of list elements
+	compact, remove bool  // cleanup.policy has compact, and delete
+	retentionMs     int64 // -1: no limit
+	retentionBytes  int64 // -1: no limit
+	fileDeleteDelay time.Duration
+
+	minDirtyRatio     float64 // 0 to 1
+	minCompactionLag  time.Duration
+	maxCompactionLag  time.Duration
+	tombstoneLifetime time.Duration // delete.retention.ms
+
+	segmentBytes  int64
+	segmentAge    time.Duration // segment.ms
+	segmentJitter time.Duration // at most what segmentAge is shortened by
+	indexBytes    int           // segment.index.bytes
+	indexInterval int           // bytes
+
+	flushMessages int64         // math.MaxInt64: no limit
+	flushAfter    time.Duration // flush.ms
+
+	maxMessageBytes int
+	logAppendTime   bool
+	beforeMaxMs     int64
+	afterMaxMs      int64
+	packing         seglog.Packing
+	minInSync       int
 }
 
-func fixed(v string) func(*Config) string { return func(*Config) string { return v } }
-
-const (
-	noLimit   = math.MaxInt64
-	maxInt32  = math.MaxInt32
-	typeLong  = kmsg.ConfigTypeLong
-	typeInt   = kmsg.ConfigTypeInt
-	typeStr   = kmsg.ConfigTypeString
-	typeList  = kmsg.ConfigTypeList
-	typeBool  = kmsg.ConfigTypeBoolean
-	typeFloat = kmsg.ConfigTypeDouble
-)
-
-// topicKeys has the keys that a topic may set, by name. Those of retention and
-// compaction are kept and told but have no effect yet: see the package comment.
-// A key, or a value, that would promise something that is not done is refused.
-var topicKeys = []topicKey{
-	{name: "cleanup.policy", kind: typeList, broker: "log.cleanup.policy", value: fixed("delete"), allowed: []string{"delete", "compact"}},
-	{name: "compression.type", kind: typeStr, broker: "compression.type", value: fixed("producer"), allowed: []string{"producer"}},
-	{name: "delete.retention.ms", kind: typeLong, broker: "log.cleaner.delete.retention.ms", value: fixed("86400000"), max: noLimit},
-	{name: "file.delete.delay.ms", kind: typeLong, broker: "log.segment.delete.delay.ms", value: fixed("60000"), max: noLimit},
-	{name: "flush.messages", kind: typeLong, broker: "log.flush.interval.messages", value: fixed("9223372036854775807"), min: 1, max: noLimit},
-	{name: "flush.ms", kind: typeLong, broker: "log.flush.interval.ms", value: fixed("9223372036854775807"), max: noLimit},
-	{name: "index.interval.bytes", kind: typeInt, broker: "log.index.interval.bytes", value: fixed("4096"), min: 1, max: maxInt32},
-	{name: "max.compaction.lag.ms", kind: typeLong, broker: "log.cleaner.max.compaction.lag.ms", value: fixed("9223372036854775807"), min: 1, max: noLimit},
-	{name: "max.message.bytes", kind: typeInt, broker: "message.max.bytes", value: func(c *Config) string { return strconv.Itoa(c.MessageMaxBytes) }, max: maxInt32},
-	{name: "message.timestamp.type", kind: typeStr, broker: "log.message.timestamp.type", value: fixed("CreateTime"), allowed: []string{"CreateTime"}},
-	{name: "min.cleanable.dirty.ratio", kind: typeFloat, broker: "log.cleaner.min.cleanable.ratio", value: fixed("0.5"), max: 1},
-	{name: "min.compaction.lag.ms", kind: typeLong, broker: "log.cleaner.min.compaction.lag.ms", value: fixed("0"), max: noLimit},
-	{name: "min.insync.replicas", kind: typeInt, broker: "min.insync.replicas", value: fixed("1"), min: 1, max: maxInt32},
-	{name: "preallocate", kind: typeBool, broker: "log.preallocate", value: fixed("false"), allowed: []string{"false"}},
-	{name: "retention.bytes", kind: typeLong, broker: "log.retention.bytes", value: fixed("-1"), min: -1, max: noLimit},
-	{name: "retention.ms", kind: typeLong, broker: "log.retention.ms", value: fixed("604800000"), min: -1, max: noLimit},
-	{name: "segment.bytes", kind: typeInt, broker: "log.segment.bytes", value: func(c *Config) string { return strconv.FormatInt(c.SegmentBytes, 10) }, min: 14, max: maxInt32},
-	{name: "segment.index.bytes", kind: typeInt, broker: "log.index.size.max.bytes", value: fixed("10485760"), min: 4, max: maxInt32},
-	{name: "segment.jitter.ms", kind: typeLong, broker: "log.roll.jitter.ms", value: fixed("0"), max: noLimit},
-	{name: "segment.ms", kind: typeLong, broker: "log.roll.ms", value: func(c *Config) string { return strconv.FormatInt(c.SegmentAge.Milliseconds(), 10) }, min: 1, max: noLimit},
-	{name: "unclean.leader.election.enable", kind: typeBool, broker: "unclean.leader.election.enable", value: fixed("false"), allowed: []string{"false"}},
-}
-
-func findTopicKey(name string) *topicKey {
-	i, ok := slices.BinarySearchFunc(topicKeys, name, func(k topicKey, n string) int { return strings.Compare(k.name, n) })
-	if !ok {
-		return nil
+// topicConfigOf is the effective configuration of a topic that has set.
+func (l *brokerLayers) topicConfigOf(set map[string]string) *topicConfig {
+	v := &layers{topic: set, brokerLayers: l}
+	policy := elements(v.string("cleanup.policy"))
+	return &topicConfig{
+		set:               set,
+		compact:           slices.Contains(policy, "compact"),
+		remove:            slices.Contains(policy, "delete"),
+		retentionMs:       v.number("retention.ms"),
+		retentionBytes:    v.number("retention.bytes"),
+		fileDeleteDelay:   v.duration("file.delete.delay.ms"),
+		minDirtyRatio:     v.float("min.cleanable.dirty.ratio"),
+		minCompactionLag:  v.duration("min.compaction.lag.ms"),
+		maxCompactionLag:  v.duration("max.compaction.lag.ms"),
+		tombstoneLifetime: v.duration("delete.retention.ms"),
+		segmentBytes:      v.number("segment.bytes"),
+		segmentAge:        v.duration("segment.ms"),
+		segmentJitter:     v.duration("segment.jitter.ms"),
+		indexBytes:        int(v.number("segment.index.bytes")),
+		indexInterval:     int(v.number("index.interval.bytes")),
+		flushMessages:     v.number("flush.messages"),
+		flushAfter:        v.duration("flush.ms"),
+		maxMessageBytes:   int(v.number("max.message.bytes")),
+		logAppendTime:     v.string("message.timestamp.type") == "LogAppendTime",
+		beforeMaxMs:       v.number("message.timestamp.before.max.ms"),
+		afterMaxMs:        v.number("message.timestamp.after.max.ms"),
+		packing:           v.packing(),
+		minInSync:         int(v.number("min.insync.replicas")),
 	}
-	return &topicKeys[i]
 }
 
-// checkTopicConfig refuses a key or a value that the broker does not know.
-func checkTopicConfig(name, value string) error {
-	k := findTopicKey(name)
-	if k == nil {
-		return fmt.Errorf("%w: unknown topic config name: %.100q", errInvalidConfig, name)
-	}
-	if !k.accepts(value) {
-		return fmt.Errorf("%w: invalid value %.100q for configuration %s", errInvalidConfig, value, name)
-	}
-	return nil
+// duration is the value of an option in ms, as long as a Duration can be.
+func (l *layers) duration(name string) time.Duration {
+	return time.Duration(min(l.number(name), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
-func (k *topicKey) accepts(value string) bool {
-	switch k.kind {
-	case typeLong, typeInt:
-		n, err := strconv.ParseInt(value, 10, 64)
-		return err == nil && n >= k.min && n <= k.max
-	case typeFloat:
-		f, err := strconv.ParseFloat(value, 64)
-		return err == nil && f >= float64(k.min) && f <= float64(k.max)
-	case typeList:
-		for v := range strings.SplitSeq(value, ",") {
-			if !slices.Contains(k.allowed, strings.TrimSpace(v)) {
-				return false
-			}
-		}
-		return true
+// packing is how batches are stored.
+func (l *layers) packing() seglog.Packing {
+	switch l.string("compression.type") {
+	case "uncompressed":
+		return seglog.Packing{Repack: true, Codec: seglog.CodecNone}
+	case "gzip":
+		return seglog.Packing{Repack: true, Codec: seglog.CodecGzip, Level: int(l.number("compression.gzip.level"))}
+	case "snappy":
+		return seglog.Packing{Repack: true, Codec: seglog.CodecSnappy}
+	case "lz4":
+		return seglog.Packing{Repack: true, Codec: seglog.CodecLZ4, Level: int(l.number("compression.lz4.level"))}
+	case "zstd":
+		return seglog.Packing{Repack: true, Codec: seglog.CodecZstd, Level: int(l.number("compression.zstd.level"))}
 	default:
-		return slices.Contains(k.allowed, value)
+		return seglog.Packing{}
 	}
 }
 
-// topicValue is the value of key for a topic with the given configs.
-func (c *Config) topicValue(configs map[string]string, key string) string {
-	if v, ok := configs[key]; ok {
-		return v
-	}
-	if k := findTopicKey(key); k != nil {
-		return k.value(c)
-	}
-	return ""
+// seglog is the configuration of a log of the topic.
+func (t *topicConfig) seglog(c *Config, dir string) seglog.Config {
+	return seglog.Config{FS: c.FS, Dir: dir, MaxBatchBytes: c.maxBatchBytes(), Logger: c.Logger}.With(t.tuning(c))
 }
 
-// topicNumber is topicValue of a number; values were checked when they came in,
-// but the metadata file may have been written by hand.
-func (c *Config) topicNumber(configs map[string]string, key string) int64 {
-	if n, err := strconv.ParseInt(c.topicValue(configs, key), 10, 64); err == nil {
-		return n
+// maxBatchBytes bounds what a log may hold: max.message.bytes may shrink later,
+// and what is in the log stays readable.
+func (c *Config) maxBatchBytes() int { return c.RequestMaxBytes }
+
+// tuning is what can change while the log is open. Of flush policies the
+// broker's and the topic's both hold.
+func (t *topicConfig) tuning(c *Config) seglog.Tuning {
+	flush := c.Flush.seglog()
+	if flush.Mode != seglog.FlushBatch && t.flushAfter < forever {
+		if flush.Mode != seglog.FlushInterval || t.flushAfter < flush.Interval {
+			flush = seglog.FlushPolicy{Mode: seglog.FlushInterval, Interval: max(t.flushAfter, time.Millisecond)}
+		}
 	}
-	n, _ := strconv.ParseInt(findTopicKey(key).value(c), 10, 64)
-	return n
+	age := t.segmentAge
+	if jitter := min(t.segmentJitter, age-1); jitter > 0 {
+		age -= rand.N(jitter)
+	}
+	return seglog.Tuning{
+		SegmentBytes:       t.segmentBytes,
+		SegmentAge:         age,
+		IndexIntervalBytes: max(t.indexInterval, 1),
+		MaxIndexBytes:      t.indexBytes,
+		Flush:              flush,
+		LogAppendTime:      t.logAppendTime,
+	}
 }
 
-// seglog is the configuration of a partition's log.
-func (c *Config) seglog(configs map[string]string, dir string) seglog.Config {
-	ageMs := min(c.topicNumber(configs, "segment.ms"), math.MaxInt64/int64(time.Millisecond))
-	return seglog.Config{
-		FS:                 c.FS,
-		Dir:                dir,
-		SegmentBytes:       c.topicNumber(configs, "segment.bytes"),
-		SegmentAge:         time.Duration(ageMs) * time.Millisecond,
-		IndexIntervalBytes: int(c.topicNumber(configs, "index.interval.bytes")),
-		MaxBatchBytes:      c.RequestMaxBytes, // max.message.bytes may shrink later: what is in the log stays readable
-		Flush:              c.Flush.seglog(),
-		Logger:             c.Logger,
-	}
-}
+// forever is a duration of so many ms that it means none.
+const forever = time.Duration(math.MaxInt64/int64(time.Millisecond)) * time.Millisecond

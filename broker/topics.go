@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -34,34 +33,28 @@ var (
 	errInvalidPartitions = errors.New("invalid number of partitions")
 )
 
-// A topic is a name, an id and its partitions. All but the partitions never
-// change.
+// A topic is a name, an id, its partitions and its configs. All but the
+// partitions and the configs never change.
 type topic struct {
 	name     string
 	id       topicID
 	internal bool
-	born     int32             // the incarnation that created it
-	configs  map[string]string // those that differ from the broker's
+	born     int32 // the incarnation that created it
 	parts    atomic.Pointer[[]*partition]
+	conf     atomic.Pointer[topicConfig]
 	metrics  *metrics.Topic // set before anyone sees it
-
-	// What configs and the broker's defaults come to:
-	maxMessageBytes int
-	minInSync       int
-	compacted       bool // cleanup.policy has compact
-	deleted         bool // cleanup.policy has delete
 }
 
 // newTopicOf returns a topic without partitions.
-func (c *Config) newTopicOf(m topicMetadata) *topic {
-	t := &topic{name: m.Name, id: m.ID, internal: m.Internal, born: m.Born, configs: m.Configs}
+func (r *registry) newTopicOf(m topicMetadata) *topic {
+	t := &topic{name: m.Name, id: m.ID, internal: m.Internal, born: m.Born}
 	t.parts.Store(new([]*partition))
-	t.maxMessageBytes = int(c.topicNumber(m.Configs, "max.message.bytes"))
-	t.minInSync = int(c.topicNumber(m.Configs, "min.insync.replicas"))
-	policy := c.topicValue(m.Configs, "cleanup.policy")
-	t.compacted, t.deleted = strings.Contains(policy, "compact"), strings.Contains(policy, "delete")
+	t.conf.Store(r.defaults.Load().topicConfigOf(m.Configs))
 	return t
 }
+
+// config is what holds for the topic now.
+func (t *topic) config() *topicConfig { return t.conf.Load() }
 
 func (t *topic) partitions() []*partition { return *t.parts.Load() }
 
@@ -87,7 +80,8 @@ type registry struct {
 	turn chan struct{}
 	meta *metadata // of the file; only with the turn
 
-	clusterID string // never changes
+	clusterID string                       // never changes
+	defaults  atomic.Pointer[brokerLayers] // of topics' configs
 
 	mu     sync.RWMutex
 	byName map[string]*topic
@@ -117,6 +111,7 @@ func openRegistry(ctx context.Context, cfg *Config, m *brokerMetrics) (*registry
 		return nil, err
 	}
 	r.meta, r.clusterID = meta, meta.ClusterID
+	r.defaults.Store(r.layersOf(meta))
 	if err := r.removeLeftOvers(); err != nil {
 		return nil, err
 	}
@@ -186,7 +181,7 @@ func (r *registry) openAll(ctx context.Context) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			t := r.cfg.newTopicOf(tm)
+			t := r.newTopicOf(tm)
 			r.warnOfMissing(t, tm.Partitions)
 			var parts []*partition
 			if parts, errs[i] = r.extend(ctx, t, tm.Partitions); errs[i] == nil {
@@ -238,7 +233,7 @@ func (r *registry) extend(ctx context.Context, t *topic, n int32) (_ []*partitio
 }
 
 func (r *registry) openPartition(ctx context.Context, t *topic, i int, dir string) (*partition, error) {
-	cfg := r.cfg.seglog(t.configs, dir)
+	cfg := t.config().seglog(r.cfg, dir)
 	cfg.OnFlush = r.metrics.flushed
 	log, err := seglog.Open(cfg)
 	if err != nil {

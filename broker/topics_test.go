@@ -134,7 +134,8 @@ func TestCreateTopicsRefuses(t *testing.T) {
 		{"an unknown config", "t", 1, []string{"no.such.key", "1"}, kerr.InvalidConfig},
 		{"a config without sense", "t", 1, []string{"segment.bytes", "many"}, kerr.InvalidConfig},
 		{"a policy that is none", "t", 1, []string{"cleanup.policy", "delete,burn"}, kerr.InvalidConfig},
-		{"a promise that is not kept", "t", 1, []string{"message.timestamp.type", "LogAppendTime"}, kerr.InvalidConfig},
+		{"a config of brokers", "t", 1, []string{"log.retention.ms", "1"}, kerr.InvalidConfig},
+		{"lags that contradict each other", "t", 1, []string{"min.compaction.lag.ms", "2", "max.compaction.lag.ms", "1"}, kerr.InvalidConfig},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

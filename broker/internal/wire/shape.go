@@ -21,10 +21,11 @@ const (
 	i64  kind = 8
 	uuid kind = 16
 
-	str  kind = 100 + iota // a string, which may be null
-	blob                   // bytes or records, which may be null
-	list                   // an array: of elem, or of structs if that is 0; may be null
-	part                   // one struct
+	str   kind = 100 + iota // a string, which may be null
+	blob                    // bytes or records, which may be null
+	list                    // an array: of elem, or of structs if that is 0; may be null
+	part                    // one struct
+	maybe                   // one struct or null, behind a byte that says which
 )
 
 // field is one field of a request, as in Kafka's message definitions.
@@ -106,6 +107,10 @@ func (w *walker) field(f *field) {
 		w.list(f)
 	case part:
 		w.fields(f.sub)
+	case maybe:
+		if w.present() {
+			w.fields(f.sub)
+		}
 	default:
 		w.skip(int(f.k))
 	}
@@ -182,6 +187,17 @@ func (w *walker) length(width int) int {
 		return 0
 	}
 	return int(n)
+}
+
+// present reads the byte before a struct that may be null: -1 says that it is.
+func (w *walker) present() bool {
+	if len(w.src) == 0 {
+		w.fail(ErrTruncated)
+		return false
+	}
+	b := int8(w.src[0])
+	w.src = w.src[1:]
+	return b != -1
 }
 
 func (w *walker) skip(n int) {

@@ -19,7 +19,8 @@ import (
 var versions = map[int16][2]int16{
 	0: {3, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 8: {2, 10}, 9: {1, 10}, 10: {0, 6}, 11: {0, 9},
 	12: {0, 4}, 13: {0, 5}, 14: {0, 5}, 15: {0, 6}, 16: {0, 5}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6},
-	21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 37: {0, 3}, 42: {0, 2}, 60: {0, 2},
+	21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 33: {0, 2},
+	35: {1, 4}, 37: {0, 3}, 42: {0, 2}, 43: {0, 2}, 44: {0, 1}, 60: {0, 2}, 61: {0, 0}, 74: {0, 1}, 75: {0, 0},
 }
 
 // fill gives v random contents, with arrays of up to three elements.
@@ -32,7 +33,7 @@ func fill(rnd *rand.Rand, v reflect.Value, depth int) {
 			}
 		}
 	case reflect.Pointer:
-		if v.Type().Elem().Kind() == reflect.String && rnd.IntN(3) > 0 {
+		if k := v.Type().Elem().Kind(); (k == reflect.String || k == reflect.Struct) && rnd.IntN(3) > 0 {
 			v.Set(reflect.New(v.Type().Elem()))
 			fill(rnd, v.Elem(), depth+1)
 		}

@@ -230,6 +230,23 @@ var shapes = map[int16]shape{
 		{k: i8, from: 1}, // IncludeSynonyms
 		{k: i8, from: 3}, // IncludeDocumentation
 	}},
+	33: {flexible: 2, fields: []field{ // AlterConfigs
+		{k: list, sub: []field{ // Resources
+			{k: i8},  // ResourceType
+			{k: str}, // ResourceName
+			{k: list, sub: []field{ // Configs
+				{k: str}, // Name
+				{k: str}, // Value
+			}},
+		}},
+		{k: i8}, // ValidateOnly
+	}},
+	35: {flexible: 2, fields: []field{ // DescribeLogDirs
+		{k: list, sub: []field{ // Topics
+			{k: str},             // Topic
+			{k: list, elem: i32}, // Partitions
+		}},
+	}},
 	37: {flexible: 2, fields: []field{ // CreatePartitions
 		{k: list, sub: []field{ // Topics
 			{k: str}, // Name
@@ -244,9 +261,48 @@ var shapes = map[int16]shape{
 	42: {flexible: 2, fields: []field{ // DeleteGroups
 		{k: list, elem: str}, // GroupsNames
 	}},
+	43: {flexible: 2, fields: []field{ // ElectLeaders
+		{k: i8, from: 1}, // ElectionType
+		{k: list, sub: []field{ // TopicPartitions
+			{k: str},             // Topic
+			{k: list, elem: i32}, // Partitions
+		}},
+		{k: i32}, // TimeoutMs
+	}},
+	44: {flexible: 1, fields: []field{ // IncrementalAlterConfigs
+		{k: list, sub: []field{ // Resources
+			{k: i8},  // ResourceType
+			{k: str}, // ResourceName
+			{k: list, sub: []field{ // Configs
+				{k: str}, // Name
+				{k: i8},  // ConfigOperation
+				{k: str}, // Value
+			}},
+		}},
+		{k: i8}, // ValidateOnly
+	}},
 	60: {flexible: 0, fields: []field{ // DescribeCluster
 		{k: i8},          // IncludeClusterAuthorizedOperations
 		{k: i8, from: 1}, // EndpointType
 		{k: i8, from: 2}, // IncludeFencedBrokers
+	}},
+	61: {flexible: 0, fields: []field{ // DescribeProducers
+		{k: list, sub: []field{ // Topics
+			{k: str},             // Name
+			{k: list, elem: i32}, // PartitionIndexes
+		}},
+	}},
+	74: {flexible: 0, fields: []field{ // ListConfigResources
+		{k: list, from: 1, elem: i8}, // ResourceTypes
+	}},
+	75: {flexible: 0, fields: []field{ // DescribeTopicPartitions
+		{k: list, sub: []field{ // Topics
+			{k: str}, // Name
+		}},
+		{k: i32}, // ResponsePartitionLimit
+		{k: maybe, sub: []field{ // Cursor
+			{k: str}, // TopicName
+			{k: i32}, // PartitionIndex
+		}},
 	}},
 }

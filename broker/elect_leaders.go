@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ElectLeaders (43), versions 0-2. This node leads all there is, so that there is
+// never anything to elect: of the partitions named each answers that, and of all,
+// which a null asks for, none is worth naming.
+
+func (b *Broker) electLeaders(_ context.Context, r *request) kmsg.Response {
+	req := r.Request.(*kmsg.ElectLeadersRequest)
+	resp := req.ResponseKind().(*kmsg.ElectLeadersResponse)
+	resp.Topics = []kmsg.ElectLeadersResponseTopic{}
+	if req.ElectionType != 0 && req.ElectionType != 1 {
+		resp.ErrorCode = kerr.InvalidRequest.Code
+		return resp
+	}
+	for i := range req.Topics {
+		rt := &req.Topics[i]
+		at := kmsg.NewElectLeadersResponseTopic()
+		at.Topic = rt.Topic
+		for _, p := range rt.Partitions {
+			ap := kmsg.NewElectLeadersResponseTopicPartition()
+			err := kerr.ElectionNotNeeded
+			if t := b.topics.named(rt.Topic); t == nil || t.partition(p) == nil {
+				err = kerr.UnknownTopicOrPartition
+			}
+			ap.Partition, ap.ErrorCode, ap.ErrorMessage = p, err.Code, &err.Description
+			at.Partitions = append(at.Partitions, ap)
+		}
+		resp.Topics = append(resp.Topics, at)
+	}
+	return resp
+}
