@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package window holds what is said about results in time: so far, when they
-// are sent on.
 package window
 
 // EmitMode tells when an aggregation sends its results on.
@@ -16,4 +14,7 @@ const (
 	// commit: Kafka Streams with its record cache, but by a rule. What comes out
 	// depends on where the commits fall; the last result of each key does not.
 	OnCommit
+	// OnClose sends the result of a window once, when it has closed (KIP-825). It
+	// is for windows only.
+	OnClose
 )

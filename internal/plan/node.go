@@ -2,7 +2,11 @@
 
 package plan
 
-import "github.com/millrace/millrace/state"
+import (
+	"math"
+
+	"github.com/millrace/millrace/state"
+)
 
 // Kind tells what a node is to the runtime.
 type Kind uint8
@@ -78,12 +82,19 @@ type Env interface {
 	Output(sink *Node) Output
 	// Current is the record that came in, for as long as it is being processed.
 	Current() *Current
+	// Observed gives a time that n keeps: the highest that it has seen, in ms, NoTime
+	// at first. n moves it. It is committed with the rest, so that a crash changes no
+	// result; n must have a name.
+	Observed(n *Node) *int64
 	// Drop counts a record that n drops by the rules of its operator, by reason.
 	Drop(n *Node, reason string)
 	// AtCommit registers fn to run at each commit before the stores are sealed,
 	// in the order of the graph, so that what fn sends on is part of the commit.
 	AtCommit(n *Node, fn func() error)
 }
+
+// NoTime is a time that is not known yet.
+const NoTime int64 = math.MinInt64
 
 // Current says where the record in hand came from.
 type Current struct {

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/millrace/millrace/internal/plan"
@@ -36,7 +35,7 @@ type Position struct {
 }
 
 // NoTime is the stream time of a task that has seen no record.
-const NoTime int64 = math.MinInt64
+const NoTime = plan.NoTime
 
 // A Task runs the nodes of a sub-topology over one partition. It is a core: it
 // starts no goroutine, reads no clock and does no I/O but that of its stores and
@@ -49,6 +48,7 @@ type Task struct {
 	sources map[string][]input
 	hooks   []hook
 	drops   map[drop]int64
+	times   map[string]*int64 // what operators have observed, by their names
 
 	current    plan.Current
 	next       map[string]Position // by topic
@@ -97,6 +97,7 @@ func NewTask(cfg TaskConfig) (*Task, error) {
 		out:        cfg.Out,
 		sources:    map[string][]input{},
 		drops:      map[drop]int64{},
+		times:      map[string]*int64{},
 		next:       map[string]Position{},
 		streamTime: NoTime,
 	}
@@ -305,6 +306,16 @@ func (e env) Store(name string) state.Store { return e.t.byName[name] }
 func (e env) Output(sink *plan.Node) plan.Output { return e.t.out.Output(sink.Topic) }
 
 func (e env) Current() *plan.Current { return &e.t.current }
+
+func (e env) Observed(n *plan.Node) *int64 {
+	at := e.t.times[n.Name]
+	if at == nil {
+		at = new(int64)
+		*at = plan.NoTime
+		e.t.times[n.Name] = at
+	}
+	return at
+}
 
 func (e env) Drop(n *plan.Node, reason string) { e.t.drops[drop{n, reason}]++ }
 

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package window
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/millrace/millrace/serde"
+)
+
+// A Key is a key in a time window. Start is in the window, End is not; both are
+// ms since the Unix epoch.
+type Key[K any] struct {
+	Key        K
+	Start, End int64
+}
+
+// A SessionKey is a key in a session: Start is the timestamp of its first record,
+// End that of its last, ms since the Unix epoch. Both are in it.
+type SessionKey[K any] struct {
+	Key        K
+	Start, End int64
+}
+
+// TimeKey is the encoding of keys in windows of a size, as Kafka Streams writes it:
+// the key, then the start, 8 bytes, big endian. The size is not written, so it is
+// needed to read.
+func TimeKey[K any](inner serde.Serde[K], size time.Duration) serde.Serde[Key[K]] {
+	ms := size.Milliseconds()
+	return serde.Serde[Key[K]]{
+		Name: fmt.Sprintf("window(%s,%d)", inner.Name, ms),
+		Append: func(dst []byte, k Key[K]) ([]byte, error) {
+			dst, err := inner.Append(dst, k.Key)
+			if err != nil {
+				return dst, err
+			}
+			return binary.BigEndian.AppendUint64(dst, uint64(k.Start)), nil
+		},
+		Decode: func(src []byte) (Key[K], error) {
+			key, start, err := split(src, 8)
+			if err != nil {
+				return Key[K]{}, err
+			}
+			k, err := inner.Decode(key)
+			if err != nil {
+				return Key[K]{}, err
+			}
+			from := int64(binary.BigEndian.Uint64(start))
+			if from < 0 || from > math.MaxInt64-ms {
+				return Key[K]{}, fmt.Errorf("window start %d is out of range", from)
+			}
+			return Key[K]{k, from, from + ms}, nil
+		},
+	}
+}
+
+// SessionKeys is the encoding of keys in sessions, as Kafka Streams writes it: the
+// key, then the end and the start, 8 bytes each, big endian.
+func SessionKeys[K any](inner serde.Serde[K]) serde.Serde[SessionKey[K]] {
+	return serde.Serde[SessionKey[K]]{
+		Name: fmt.Sprintf("session(%s)", inner.Name),
+		Append: func(dst []byte, k SessionKey[K]) ([]byte, error) {
+			dst, err := inner.Append(dst, k.Key)
+			if err != nil {
+				return dst, err
+			}
+			dst = binary.BigEndian.AppendUint64(dst, uint64(k.End))
+			return binary.BigEndian.AppendUint64(dst, uint64(k.Start)), nil
+		},
+		Decode: func(src []byte) (SessionKey[K], error) {
+			key, bounds, err := split(src, 16)
+			if err != nil {
+				return SessionKey[K]{}, err
+			}
+			k, err := inner.Decode(key)
+			if err != nil {
+				return SessionKey[K]{}, err
+			}
+			end, start := int64(binary.BigEndian.Uint64(bounds)), int64(binary.BigEndian.Uint64(bounds[8:]))
+			if start < 0 || end < start {
+				return SessionKey[K]{}, fmt.Errorf("session from %d to %d is out of range", start, end)
+			}
+			return SessionKey[K]{k, start, end}, nil
+		},
+	}
+}
+
+// split cuts the last n bytes off a key.
+func split(src []byte, n int) (key, bounds []byte, err error) {
+	if len(src) < n {
+		return nil, nil, errors.New("windowed key is too short")
+	}
+	at := len(src) - n
+	return src[:at:at], src[at:], nil
+}
