@@ -40,6 +40,7 @@ type flags struct {
 	partitions int
 	commit     time.Duration
 	out        string
+	progress   string
 	follow     bool
 	verbose    bool
 	args       []string
@@ -58,6 +59,7 @@ func parse(args []string) (flags, error) {
 	fs.IntVar(&f.partitions, "partitions", 8, "partitions of the topics, when they are made")
 	fs.DurationVar(&f.commit, "commit", time.Second, "time between commits")
 	fs.StringVar(&f.out, "out", "", "`file` for the final counts, a line \"count word\" each, sorted by word")
+	fs.StringVar(&f.progress, "progress", "", "`file` to which a line of JSON is appended every 50 ms: how far each task is")
 	fs.BoolVar(&f.follow, "follow", false, "go on after everything is counted, until interrupted")
 	fs.BoolVar(&f.verbose, "v", false, "show the log")
 	err := fs.Parse(args)
@@ -97,7 +99,9 @@ func run(ctx context.Context, f flags, stdin io.Reader, stdout io.Writer) (err e
 	defer func() {
 		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		err = errors.Join(err, i.Close(bound))
+		if cerr := i.Close(bound); err == nil {
+			err = cerr // else it is the first failure once more, or what followed from it
+		}
 	}()
 	if err := i.CreateTopics(ctx, int32(f.partitions), filesTopic); err != nil {
 		return err

@@ -42,6 +42,9 @@ func (w *work) run(ctx context.Context, stdin io.Reader) error {
 	defer wg.Wait()
 	defer cancel(nil)
 	wg.Go(func() { w.end(ctx, cancel, w.results.run(ctx)) })
+	if w.progress != "" {
+		wg.Go(func() { w.end(ctx, cancel, w.report(ctx)) })
+	}
 	wg.Go(func() {
 		select {
 		case <-ctx.Done():
