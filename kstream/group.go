@@ -54,30 +54,52 @@ func (s *KStream[K, V]) GroupByKey(options ...GroupOption) *Grouped[K, V] {
 // Count counts the records of each key in the store of that name. Records with
 // a null key or value are dropped and not counted.
 func (g *Grouped[K, V]) Count(name string, options ...ktable.Option) *ktable.KTable[K, int64] {
-	return ktable.Aggregate(g.stream, "count", name, func(old opt.V[int64], _ V) opt.V[int64] {
-		return opt.Some(old.Value + 1)
-	}, options...)
+	return ktable.Aggregate(g.stream, "count", name, count[V], options...)
 }
 
 // Reduce combines the values of each key: the first is the result as it is, then
 // f gets the result so far and the next value, in the order of the partition.
 func (g *Grouped[K, V]) Reduce(name string, f func(V, V) V, options ...ktable.Option) *ktable.KTable[K, V] {
-	return ktable.Reduce(g.stream, name, f, options...)
+	return ktable.Aggregate(g.stream, "reduce", name, reduce(f), inherit(g.stream, options)...)
 }
 
 // Aggregate folds the values of each key with an aggregator of package agg, from
 // what its Init gives.
 func (g *Grouped[K, V]) Aggregate[A any](name string, a agg.Any[V, A], options ...ktable.Option) *ktable.KTable[K, A] {
-	return ktable.Aggregate(g.stream, "aggregate", name, func(old opt.V[A], v V) opt.V[A] {
-		if !old.OK {
-			old.Value = a.Init()
-		}
-		return opt.Some(a.Add(old.Value, v))
-	}, options...)
+	return ktable.Aggregate(g.stream, "aggregate", name, aggregate(a), options...)
 }
 
 // Fold is the aggregation that may also remove a row: none in is the first value
 // of a key, none out deletes the row, and the next value starts afresh.
 func (g *Grouped[K, V]) Fold[A any](name string, f func(opt.V[A], V) opt.V[A], options ...ktable.Option) *ktable.KTable[K, A] {
 	return ktable.Aggregate(g.stream, "aggregate", name, f, options...)
+}
+
+// inherit gives a table the encoding of the values of its stream, unless the
+// options say another.
+func inherit[K, V any](s flow.Stream[K, V], options []ktable.Option) []ktable.Option {
+	if !s.Values.Valid() {
+		return options
+	}
+	return append([]ktable.Option{ktable.Values(s.Values)}, options...)
+}
+
+func count[V any](old opt.V[int64], _ V) opt.V[int64] { return opt.Some(old.Value + 1) }
+
+func reduce[V any](f func(V, V) V) ktable.Step[V, V] {
+	return func(old opt.V[V], v V) opt.V[V] {
+		if !old.OK {
+			return opt.Some(v)
+		}
+		return opt.Some(f(old.Value, v))
+	}
+}
+
+func aggregate[V, A any](a agg.Any[V, A]) ktable.Step[V, A] {
+	return func(old opt.V[A], v V) opt.V[A] {
+		if !old.OK {
+			old.Value = a.Init()
+		}
+		return opt.Some(a.Add(old.Value, v))
+	}
 }

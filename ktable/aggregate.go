@@ -9,7 +9,6 @@ import (
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/opt"
 	"github.com/millrace/millrace/processor"
-	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/window"
 )
@@ -22,31 +21,10 @@ type Step[V, A any] = func(opt.V[A], V) opt.V[A]
 // It is what the methods of kstream.Grouped stand on. A result's timestamp is
 // the highest of the values that went into it.
 func Aggregate[K, V, A any](in flow.Stream[K, V], op, name string, step Step[V, A], options ...Option) *KTable[K, A] {
-	return aggregate(in, op, name, serde.Serde[A]{}, step, gather(options))
-}
-
-// Reduce is the aggregation whose first value of a key is the result as it is.
-func Reduce[K, V any](in flow.Stream[K, V], name string, f func(V, V) V, options ...Option) *KTable[K, V] {
-	step := func(old opt.V[V], v V) opt.V[V] {
-		if !old.OK {
-			return opt.Some(v)
-		}
-		return opt.Some(f(old.Value, v))
-	}
-	return aggregate(in, "reduce", name, in.Values, step, gather(options))
-}
-
-func aggregate[K, V, A any](in flow.Stream[K, V], op, name string, known serde.Serde[A], step Step[V, A], o tableOptions) *KTable[K, A] {
+	o := gather(options)
 	g := in.T.Graph()
 	what := fmt.Sprintf("store %q", name)
-	if o.values != nil {
-		given, ok := o.values.(serde.Serde[A])
-		if !ok {
-			g.Fail(plan.Site(), "%s: Values was given %T, the table's values are of another type", what, o.values)
-		}
-		known = given
-	}
-	keys, values := in.KeySerde(what), flow.Values(in.T, known, what)
+	keys, values := in.KeySerde(what), valuesOf[A](in.T, o, what)
 	def := g.AddStore(&plan.Store{
 		Name: name, Site: plan.Site(),
 		Open: func(base state.Base, opt state.Options) state.Store {

@@ -29,6 +29,9 @@ func (s TimeSpec) Grace(grace time.Duration) TimeSpec {
 	return s
 }
 
+// Size is the size of the windows.
+func (s TimeSpec) Size() time.Duration { return s.size }
+
 // SizeMs is the size in ms.
 func (s TimeSpec) SizeMs() int64 { return s.size.Milliseconds() }
 

@@ -104,3 +104,10 @@ func CheckTopic[K, V any](t *processor.Topology, given topic.Topic[K, V]) {
 		t.Graph().Fail(plan.Site(), "%w (defined at %s)", err, given.Site())
 	}
 }
+
+// Check notes an error in what the program gave to a call of the DSL.
+func Check(t *processor.Topology, err error) {
+	if err != nil {
+		t.Graph().Fail(plan.Site(), "%w", err)
+	}
+}
