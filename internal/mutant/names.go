@@ -6,4 +6,7 @@ package mutant
 const (
 	SkipFsync       Name = "skip-fsync"        // seglog answers a flush without syncing the file
 	AckBeforeAppend Name = "ack-before-append" // the broker acknowledges a batch before it is in the log
+
+	GroupAnswerBeforeAppend Name = "group-answer-before-append" // the group coordinator answers before its records are in the log
+	GroupEmptyWhileLoading  Name = "group-empty-while-loading"  // the group coordinator answers before it has replayed its log
 )

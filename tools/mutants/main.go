@@ -31,6 +31,8 @@ type mutant struct {
 var mutants = []mutant{
 	{"skip-fsync", "./broker/internal/seglog", "TestFlushedBatchesSurviveCrash"},
 	{"ack-before-append", "./broker", "TestAcknowledgedBatchesAreInTheLog"},
+	{"group-answer-before-append", "./broker/internal/group", "TestNothingIsAnsweredBeforeTheAppend"},
+	{"group-empty-while-loading", "./broker/internal/group", "TestNoEmptyGroupBeforeTheReplayHasEnded"},
 }
 
 func main() {

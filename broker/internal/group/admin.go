@@ -20,13 +20,16 @@ func (e describeEvent) apply(c *core) {
 	g := c.groups[e.group]
 	d := kmsg.NewDescribeGroupsResponseGroup()
 	d.Group = e.group
-	if g == nil {
+	if g == nil || g.modern != nil {
+		text := "Group " + e.group + " not found."
+		if g != nil {
+			text = "Group " + e.group + " is not a classic group."
+		}
 		d.State = deadState
 		if e.version >= 6 { // KIP-1043
-			d.ErrorCode = errGroupIDNotFound
-			d.ErrorMessage = kmsg.StringPtr("Group " + e.group + " not found.")
+			d.ErrorCode, d.ErrorMessage = errGroupIDNotFound, &text
 		}
-		c.reply(nil, e.token, d)
+		c.reply(g, e.token, d)
 		return
 	}
 	d.State = g.state.String()
@@ -55,19 +58,25 @@ type listEvent struct {
 	types  []string // KIP-848; none means all
 }
 
-// groupType is what ListGroups calls the groups of this package.
-const groupType = "classic"
+// What ListGroups calls the types of groups.
+const (
+	classicType  = "classic"
+	consumerType = "consumer"
+)
 
 func (e listEvent) apply(c *core) {
 	out := []kmsg.ListGroupsResponseGroup{}
 	for _, id := range c.groupIDs() {
 		g := c.groups[id]
-		if !passes(e.states, g.state.String()) || !passes(e.types, groupType) {
-			continue
-		}
 		lg := kmsg.NewListGroupsResponseGroup()
 		lg.Group, lg.ProtocolType = id, g.protocolType
-		lg.GroupState, lg.GroupType = g.state.String(), groupType
+		lg.GroupState, lg.GroupType = g.stateName(), classicType
+		if g.modern != nil {
+			lg.ProtocolType, lg.GroupType = consumerProtocol, consumerType
+		}
+		if !passes(e.states, lg.GroupState) || !passes(e.types, lg.GroupType) {
+			continue
+		}
 		out = append(out, lg)
 	}
 	c.reply(nil, e.token, out)
@@ -96,17 +105,14 @@ func (e deleteEvent) apply(c *core) {
 	case g == nil:
 		c.reply(nil, e.token, errGroupIDNotFound)
 		return
-	case g.state != stateEmpty:
+	case !g.empty():
 		c.reply(g, e.token, errNonEmptyGroup)
 		return
 	}
 	for _, tp := range g.partitions() {
 		c.dropOffset(g, tp)
 	}
-	if g.persisted {
-		c.emit(g, groupTombstone(g.id))
-	}
-	c.forget(g)
+	c.deleteGroup(g)
 	c.note(note{text: "group deleted", group: g.id})
 	c.reply(g, e.token, errNone)
 }

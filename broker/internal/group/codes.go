@@ -17,13 +17,20 @@ const (
 	errUnknownMemberID           int16 = 25
 	errInvalidSessionTimeout     int16 = 26
 	errRebalanceInProgress       int16 = 27
+	errUnsupportedVersion        int16 = 35
 	errInvalidRequest            int16 = 42
 	errNonEmptyGroup             int16 = 68
 	errGroupIDNotFound           int16 = 69
 	errMemberIDRequired          int16 = 79
 	errGroupMaxSizeReached       int16 = 81
 	errFencedInstanceID          int16 = 82
+	errGroupSubscribedToTopic    int16 = 86
 	errUnknownTopicID            int16 = 100
+	errFencedMemberEpoch         int16 = 110
+	errUnreleasedInstanceID      int16 = 111
+	errUnsupportedAssignor       int16 = 112
+	errStaleMemberEpoch          int16 = 113
+	errInvalidRegularExpression  int16 = 128
 )
 
 // maxString is the longest string that the records of __consumer_offsets can

@@ -25,6 +25,12 @@ type Config struct {
 	OffsetRetention       time.Duration // 7 days: offsets.retention.minutes
 	MaxMetadataBytes      int           // 4096: offset.metadata.max.bytes
 
+	// Of consumer groups (KIP-848):
+	ConsumerSessionTimeout    time.Duration   // 45s: group.consumer.session.timeout.ms
+	ConsumerHeartbeatInterval time.Duration   // 5s: group.consumer.heartbeat.interval.ms
+	ConsumerMaxSize           int             // no limit: group.consumer.max.size, members a group
+	Migration                 MigrationPolicy // Bidirectional: group.consumer.migration.policy
+
 	// MaxRecordBytes bounds one record and one Append, so that they fit into
 	// a batch of the log: 1000000, within Kafka's default of
 	// max.message.bytes. A group whose record is larger is refused its
@@ -37,6 +43,14 @@ type Config struct {
 	// TopicID also that offsets are committed for a topic of any name.
 	TopicName func(id [16]byte) (name string, ok bool)
 	TopicID   func(name string) (id [16]byte, ok bool)
+
+	// PartitionExists tells which partitions offsets may be committed for. It
+	// is called like TopicID; nil means any of a topic that exists.
+	PartitionExists func(topic string, partition int32) bool
+
+	// Topics returns all topics as they are: the same picture until something
+	// changes. It is called often, from many goroutines. Nil: no topics.
+	Topics func() *Topics
 
 	Logger *slog.Logger // slog.Default()
 }
@@ -61,6 +75,18 @@ func (c Config) withDefaults() Config {
 	if c.MaxMetadataBytes == 0 {
 		c.MaxMetadataBytes = 4096
 	}
+	if c.ConsumerSessionTimeout == 0 {
+		c.ConsumerSessionTimeout = 45 * time.Second
+	}
+	if c.ConsumerHeartbeatInterval == 0 {
+		c.ConsumerHeartbeatInterval = 5 * time.Second
+	}
+	if c.ConsumerMaxSize == 0 {
+		c.ConsumerMaxSize = math.MaxInt
+	}
+	if c.Topics == nil {
+		c.Topics = func() *Topics { return noTopics }
+	}
 	if c.MaxRecordBytes == 0 {
 		c.MaxRecordBytes = 1_000_000
 	}
@@ -72,6 +98,20 @@ func (c Config) withDefaults() Config {
 	}
 	return c
 }
+
+// A MigrationPolicy says which groups may change between the classic and the
+// consumer protocol while they have members. Empty ones always may.
+type MigrationPolicy uint8
+
+const (
+	Bidirectional MigrationPolicy = iota // both ways
+	Upgrade                              // from classic to consumer only
+	Downgrade                            // from consumer to classic only
+	Disabled                             // neither; nor do members of both kinds mix
+)
+
+func (p MigrationPolicy) upgrades() bool   { return p == Bidirectional || p == Upgrade }
+func (p MigrationPolicy) downgrades() bool { return p == Bidirectional || p == Downgrade }
 
 // A Record is one record of __consumer_offsets. A nil Value is a tombstone.
 // Nobody changes Key or Value once the record was made.

@@ -9,9 +9,10 @@ import (
 )
 
 // OffsetCommit answers when the offsets are in the log. Since v10 topics come
-// by id. With a Config.TopicID, topics that it does not know are refused.
+// by id. With a Config.TopicID, topics that it does not know are refused, and so
+// are with a Config.PartitionExists partitions.
 func (c *Coordinator) OffsetCommit(ctx context.Context, _ Client, req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse {
-	e := commitEvent{req: req, names: make([]string, len(req.Topics)), codes: make([]int16, len(req.Topics))}
+	e := commitEvent{req: req, exists: c.cfg.PartitionExists, names: make([]string, len(req.Topics)), codes: make([]int16, len(req.Topics))}
 	for i, t := range req.Topics {
 		e.names[i], e.codes[i] = c.commitTopic(req.Version, t)
 	}
@@ -61,23 +62,34 @@ func (c *Coordinator) OffsetFetch(ctx context.Context, _ Client, req *kmsg.Offse
 		c.fetchGroups(ctx, req, resp)
 		return resp
 	}
-	e := fetchEvent{group: req.Group, all: req.Topics == nil && req.Version >= 2}
+	e := fetchEvent{group: req.Group, epoch: -1, all: req.Topics == nil && req.Version >= 2}
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
 			e.of = append(e.of, topicPartition{t.Topic, p})
 		}
 	}
 	p := c.partitionOf(req.Group)
-	a := c.ask(ctx, p, e.with).wait(ctx, p)
-	resp.ErrorCode = a.code
-	if a.code != errNone {
-		e.failedTopics(resp, a.code)
+	offsets, code := c.ask(ctx, p, e.with).wait(ctx, p).fetched()
+	resp.ErrorCode = code
+	if code != errNone {
+		e.failedTopics(resp, code)
 		return resp
 	}
-	for _, f := range a.body.([]fetched) {
+	for _, f := range offsets {
 		addFetched(resp, f, errNone)
 	}
 	return resp
+}
+
+// fetched returns what a fetchEvent is answered with.
+func (a answer) fetched() ([]fetched, int16) {
+	if code, ok := a.body.(int16); ok {
+		return nil, code
+	}
+	if a.code != errNone {
+		return nil, a.code
+	}
+	return a.body.([]fetched), errNone
 }
 
 // with returns e as the event of t.
@@ -114,7 +126,10 @@ func (c *Coordinator) fetchGroups(ctx context.Context, req *kmsg.OffsetFetchRequ
 	calls := make([]*call, len(req.Groups))
 	known := make([][]bool, len(req.Groups)) // of each group's topics, at one time
 	for i, rg := range req.Groups {
-		e := fetchEvent{group: rg.Group, all: rg.Topics == nil}
+		e := fetchEvent{group: rg.Group, member: rg.MemberID, epoch: rg.MemberEpoch, all: rg.Topics == nil}
+		if req.Version < 9 {
+			e.member, e.epoch = nil, -1
+		}
 		for _, t := range rg.Topics {
 			name, ok := c.fetchTopic(req.Version, t)
 			known[i] = append(known[i], ok)
@@ -129,14 +144,14 @@ func (c *Coordinator) fetchGroups(ctx context.Context, req *kmsg.OffsetFetchRequ
 	for i, rg := range req.Groups {
 		g := kmsg.NewOffsetFetchResponseGroup()
 		g.Group = rg.Group
-		a := calls[i].wait(ctx, c.partitionOf(rg.Group))
-		g.ErrorCode = a.code
+		offsets, code := calls[i].wait(ctx, c.partitionOf(rg.Group)).fetched()
+		g.ErrorCode = code
 		switch {
-		case a.code != errNone:
+		case code != errNone:
 		case rg.Topics == nil:
-			g.Topics = c.allTopics(req.Version, a.body.([]fetched))
+			g.Topics = c.allTopics(req.Version, offsets)
 		default:
-			g.Topics = namedTopics(rg.Topics, known[i], a.body.([]fetched))
+			g.Topics = namedTopics(rg.Topics, known[i], offsets)
 		}
 		resp.Groups = append(resp.Groups, g)
 	}

@@ -3,9 +3,11 @@
 package group
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -29,6 +31,13 @@ var codeNames = map[int16]string{
 	errGroupMaxSizeReached:       "GROUP_MAX_SIZE_REACHED",
 	errFencedInstanceID:          "FENCED_INSTANCE_ID",
 	errUnknownTopicID:            "UNKNOWN_TOPIC_ID",
+	errUnsupportedVersion:        "UNSUPPORTED_VERSION",
+	errGroupSubscribedToTopic:    "GROUP_SUBSCRIBED_TO_TOPIC",
+	errFencedMemberEpoch:         "FENCED_MEMBER_EPOCH",
+	errUnreleasedInstanceID:      "UNRELEASED_INSTANCE_ID",
+	errUnsupportedAssignor:       "UNSUPPORTED_ASSIGNOR",
+	errStaleMemberEpoch:          "STALE_MEMBER_EPOCH",
+	errInvalidRegularExpression:  "INVALID_REGULAR_EXPRESSION",
 }
 
 func codeName(code int16) string {
@@ -92,10 +101,41 @@ func describe(body any) string {
 			}
 		}
 		return s
+	case *kmsg.ConsumerGroupHeartbeatResponse:
+		if r.ErrorCode != errNone {
+			return codeName(r.ErrorCode)
+		}
+		s := fmt.Sprintf("%s epoch=%d", *r.MemberID, r.MemberEpoch)
+		if r.Assignment != nil {
+			p := make(partitions)
+			for _, t := range r.Assignment.Topics {
+				p[t.TopicID] = t.Partitions
+			}
+			s += " has " + partitionsText(p)
+		}
+		return s
+	case kmsg.ConsumerGroupDescribeResponseGroup:
+		s := fmt.Sprintf("%s %s epoch=%d/%d %s", codeName(r.ErrorCode), r.State, r.Epoch, r.AssignmentEpoch, r.AssignorName)
+		for _, m := range r.Members {
+			s += fmt.Sprintf(" %s(%d)@%d has %s of %s", m.MemberID, m.MemberType, m.MemberEpoch, described(m.Assignment), described(m.TargetAssignment))
+		}
+		return s
+	case *kmsg.OffsetDeleteResponse:
+		s := codeName(r.ErrorCode)
+		for _, t := range r.Topics {
+			for _, p := range t.Partitions {
+				s += " " + codeName(p.ErrorCode)
+			}
+		}
+		return s
 	case []kmsg.ListGroupsResponseGroup:
 		var s []string
 		for _, g := range r {
-			s = append(s, g.Group+":"+g.GroupState)
+			name := g.Group + ":" + g.GroupState
+			if g.GroupType != classicType {
+				name += "(" + g.GroupType + ")"
+			}
+			s = append(s, name)
 		}
 		return strings.Join(s, " ")
 	case int16:
@@ -114,6 +154,9 @@ func b2i(b bool) int {
 
 // describeRecord returns a record of the log as one line.
 func describeRecord(r Record) string {
+	if v := binary.BigEndian.Uint16(r.Key); v > keyGroup {
+		return describeModern(int16(v), r)
+	}
 	if r.Key[1] == keyGroup {
 		var k kmsg.GroupMetadataKey
 		var v kmsg.GroupMetadataValue
@@ -136,4 +179,63 @@ func describeRecord(r Record) string {
 	}
 	_ = v.ReadFrom(r.Value)
 	return fmt.Sprintf("offset %s %s/%d=%d", k.Group, k.Topic, k.Partition, v.Offset)
+}
+
+func described(a kmsg.Assignment) string {
+	p := make(partitions)
+	for _, t := range a.TopicPartitions {
+		p[t.TopicID] = t.Partitions
+	}
+	return partitionsText(p)
+}
+
+// describeModern describes a record of a consumer group.
+func describeModern(version int16, r Record) string {
+	k := reader{kbin.Reader{Src: r.Key[2:]}}
+	name := map[int16]string{
+		keyEpoch: "epoch", keyPartitionMeta: "old", keyMember: "member", keyTargetEpoch: "targets",
+		keyTarget: "target", keyCurrent: "current", keyRegex: "regex",
+	}[version] + " " + k.String()
+	if len(k.Src) > 0 {
+		name += " " + k.String()
+	}
+	if r.Value == nil {
+		return name + " deleted"
+	}
+	switch version {
+	case keyEpoch, keyTargetEpoch:
+		epoch, _, err := readEpoch(r.Value)
+		return fmt.Sprint(name, " ", epoch, orNothing(err))
+	case keyMember:
+		m, err := readMember("", r.Value)
+		s := fmt.Sprintf("%s topics=%v", name, m.topics)
+		if m.regex != "" {
+			s += " regex=" + m.regex
+		}
+		if m.classic != nil {
+			s += " classic"
+		}
+		return s + orNothing(err)
+	case keyTarget:
+		p, err := readTarget(r.Value)
+		return name + " " + partitionsText(p) + orNothing(err)
+	case keyCurrent:
+		s, err := readCurrent(r.Value)
+		out := fmt.Sprintf("%s %d->%d %s", name, s.previousEpoch, s.epoch, ownedText(s.assigned))
+		if len(s.revoking) > 0 {
+			out += " revokes " + ownedText(s.revoking)
+		}
+		return out + []string{"", "", " waits"}[s.state] + orNothing(err)
+	case keyRegex:
+		topics, err := readRegex(r.Value)
+		return fmt.Sprint(name, " ", topics, orNothing(err))
+	}
+	return name
+}
+
+func orNothing(err error) string {
+	if err != nil {
+		return " " + err.Error()
+	}
+	return ""
 }

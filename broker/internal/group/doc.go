@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package group is the coordinator of consumer groups: the classic group
-// protocol (JoinGroup, SyncGroup, Heartbeat, LeaveGroup) and the committed
-// offsets, both kept in the records of __consumer_offsets in Kafka's own format.
+// protocol (JoinGroup, SyncGroup, Heartbeat, LeaveGroup), the consumer protocol
+// of KIP-848 (ConsumerGroupHeartbeat) with the conversion of groups from one to
+// the other, and the committed offsets, all kept in the records of
+// __consumer_offsets in Kafka's own format.
+//
+// In this package a group that uses the consumer protocol, as Kafka does, is
+// called a consumer group, or a modern one where a name must be short.
 //
 // It is a core and a shell. The core holds the groups of one partition of
 // __consumer_offsets and is a state machine: an event and the time go in;
@@ -19,6 +24,10 @@
 //     unloaded, its log is replayed, and COORDINATOR_LOAD_IN_PROGRESS is the
 //     answer to all until the replay has ended.
 //
-// Not here yet: transactional offset commits, OffsetDelete, and the consumer,
-// share and streams group types (their records are skipped by a replay).
+// Unlike Kafka, a consumer group's regular expressions are resolved at once and
+// its targets are computed at once (group.consumer.assignment.interval.ms of
+// KIP-1263 would be 0).
+//
+// Not here yet: transactional offset commits, and the share and streams group
+// types (their records are skipped by a replay).
 package group

@@ -37,7 +37,9 @@ func (s groupState) String() string {
 	return [...]string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable"}[s]
 }
 
-// A group is one classic group, or one that only has offsets.
+// A group is one group: a classic one, a consumer group if modern is not nil, or
+// one that only has offsets. A consumer group uses none of the fields of classic
+// ones; they are as in a new group.
 type group struct {
 	id           string
 	state        groupState
@@ -47,6 +49,7 @@ type group struct {
 	protocol     string     // chosen protocol; "" if none
 	generation   int32
 	leader       string // member id; "" if none
+	leaderless   bool   // restored from before the first rebalance after a downgrade
 
 	members     []*member          // in the order in which they joined
 	byID        map[string]*member // the same
@@ -61,6 +64,7 @@ type group struct {
 	joinedSince     bool
 	delay, restWait time.Duration
 
+	modern    *modern // of a consumer group
 	offsets   map[topicPartition]committed
 	persisted bool   // the log has a metadata record of the group
 	lastSeq   uint64 // number of the last record emitted for the group
@@ -255,6 +259,22 @@ func (g *group) electJoined() bool {
 		}
 	}
 	return false
+}
+
+// empty reports whether g has no members.
+func (g *group) empty() bool {
+	if g.modern != nil {
+		return len(g.modern.members) == 0
+	}
+	return g.state == stateEmpty
+}
+
+// stateName returns the name of the state of g.
+func (g *group) stateName() string {
+	if g.modern != nil {
+		return g.modern.stateName()
+	}
+	return g.state.String()
 }
 
 // validate checks that member id exists and, if it is static, that it was not

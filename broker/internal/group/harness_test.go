@@ -5,7 +5,10 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +22,7 @@ type image struct {
 	ProtocolType, Protocol, Leader string
 	Since                          int64
 	Persisted                      bool
+	Modern                         string // what dump says
 	Members                        []memberImage
 	Offsets                        map[topicPartition]committed
 }
@@ -35,6 +39,9 @@ func imageOf(g *group) image {
 		ProtocolType: g.protocolType, Protocol: g.protocol, Leader: g.leader,
 		Since: g.since, Persisted: g.persisted,
 		Offsets: make(map[topicPartition]committed),
+	}
+	if g.modern != nil {
+		im.State, im.Since, im.Modern = "", 0, g.modern.dump()
 	}
 	for _, m := range g.members {
 		mi := memberImage{
@@ -60,11 +67,18 @@ var compareUnexported = cmp.AllowUnexported(topicPartition{}, committed{})
 func settledImages(c *core, last map[string]image) map[string]image {
 	now := make(map[string]image)
 	for id, g := range c.groups {
-		if g.state == stateEmpty || g.state == stateStable {
+		if g.modern != nil || g.state == stateEmpty || g.state == stateStable {
 			now[id] = imageOf(g)
 			continue
 		}
 		im, ok := last[id]
+		if strings.Contains(im.Modern, "\nmember ") { // it has just become a classic group, which rebalances
+			im = imageOf(g)
+			im.State = stateStable.String()
+			if g.state == stateCompleting {
+				im.Generation-- // all have joined already
+			}
+		}
 		if !ok || !im.Persisted { // put into the log for a member that joined at once
 			im = image{State: "Empty", Persisted: true, Since: g.since}
 		}
@@ -72,6 +86,77 @@ func settledImages(c *core, last map[string]image) map[string]image {
 		now[id] = im
 	}
 	return now
+}
+
+// dump returns all of mod that must come back from the log.
+func (mod *modern) dump() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "epoch %d hash %x assigned %d at %d old %v\n", mod.epoch, mod.hash, mod.assignmentEpoch, mod.assignmentTime, mod.oldMeta)
+	for _, id := range mod.ids() {
+		m := mod.members[id]
+		fmt.Fprintf(&b, "member %s: %s\n", id, memberText(m))
+	}
+	for _, id := range slices.Sorted(maps.Keys(mod.targets)) {
+		fmt.Fprintf(&b, "target %s: %s\n", id, partitionsText(mod.targets[id]))
+	}
+	for _, expr := range slices.Sorted(maps.Keys(mod.regexes)) {
+		fmt.Fprintf(&b, "regex %q: %v\n", expr, mod.regexes[expr])
+	}
+	for _, instance := range slices.Sorted(maps.Keys(mod.statics)) {
+		fmt.Fprintf(&b, "static %s: %s\n", instance, mod.statics[instance])
+	}
+	for _, m := range mod.members {
+		for _, o := range []owned{m.assigned, m.revoking} {
+			o.each(func(topic [16]byte, p, _ int32) {
+				if _, ok := mod.owners[partitionID{topic, p}]; !ok {
+					fmt.Fprintf(&b, "%v has no owner\n", partitionID{topic, p})
+				}
+			})
+		}
+	}
+	fmt.Fprintf(&b, "%d partitions have an owner\n", len(mod.owners))
+	return b.String()
+}
+
+func memberText(m *consumer) string {
+	str := func(s *string) string {
+		if s == nil {
+			return "-"
+		}
+		return *s
+	}
+	classic := "consumer"
+	if m.classic != nil {
+		classic = fmt.Sprintf("classic %v %v", m.classic.sessionTimeout, m.classic.protocols)
+	}
+	return fmt.Sprintf("%s instance %s rack %s client %s %s rebalance %v topics %v regex %q assignor %s %s epoch %d after %d has %s revokes %s",
+		[]string{"stable", "unrevoked", "unreleased"}[m.state], str(m.instance), str(m.rack), m.client.ID, m.client.Host, m.rebalanceTimeout,
+		m.topics, m.regex, str(m.assignor), classic, m.epoch, m.previousEpoch, ownedText(m.assigned), ownedText(m.revoking))
+}
+
+// ownedText writes partitions as topic/partition@epoch.
+func ownedText(o owned) string {
+	var s []string
+	o.each(func(topic [16]byte, p, epoch int32) { s = append(s, fmt.Sprintf("%s/%d@%d", idText(topic), p, epoch)) })
+	return "[" + strings.Join(s, " ") + "]"
+}
+
+func partitionsText(p partitions) string {
+	var s []string
+	for id, of := range p.inOrder() {
+		for _, i := range of {
+			s = append(s, fmt.Sprintf("%s/%d", idText(id), i))
+		}
+	}
+	return "[" + strings.Join(s, " ") + "]"
+}
+
+// idText shortens the ids of tests, which begin with a letter or a small number.
+func idText(id [16]byte) string {
+	if 'a' <= id[0] && id[0] <= 'z' {
+		return strings.TrimRight(string(id[:]), "\x00")
+	}
+	return fmt.Sprintf("%x", bytes.TrimRight(id[:], "\x00"))
 }
 
 // replayed returns a core made of recs.
@@ -111,6 +196,7 @@ type checkedCore struct {
 	now      time.Time
 	log      []Record
 	settled  map[string]image
+	topics   *Topics                     // nil: none
 	fromLog  map[string]map[string]image // by what was replayed; nil: not yet
 	deadline time.Time
 }
@@ -126,6 +212,9 @@ func (h *checkedCore) restart(log []Record) effects {
 	h.t.Helper()
 	h.log, h.fromLog = log, nil
 	h.core, h.twin = replayed(h.t, h.cfg, log), replayed(h.t, h.cfg, log)
+	if h.topics != nil {
+		h.core.topics, h.twin.topics = h.topics, h.topics
+	}
 	h.settled = settledImages(h.core, nil)
 	fx := h.core.loaded(h.now)
 	h.twin.loaded(h.now)
@@ -165,7 +254,80 @@ func (h *checkedCore) after(fx effects) {
 		}
 	}
 	for _, g := range h.core.groups {
+		if g.modern != nil {
+			h.checkModern(g)
+			continue
+		}
 		h.checkGroup(g)
+	}
+}
+
+// checkModern checks what holds of each consumer group between steps.
+func (h *checkedCore) checkModern(g *group) {
+	h.t.Helper()
+	bad := func(format string, args ...any) {
+		h.t.Helper()
+		h.t.Fatalf("consumer group %s: %s\n%s", g.id, fmt.Sprintf(format, args...), g.modern.dump())
+	}
+	mod := g.modern
+	if len(g.members)+len(g.byID)+len(g.pendingJoin) > 0 || g.persisted {
+		bad("it has what a classic group has")
+	}
+	owners := make(map[partitionID]string)
+	statics := 0
+	for id, m := range mod.members {
+		if m.id != id {
+			bad("member %s is filed as %s", m.id, id)
+		}
+		if m.instance != nil {
+			statics++
+		}
+		for _, o := range []owned{m.assigned, m.revoking} {
+			o.each(func(topic [16]byte, p, epoch int32) {
+				at := partitionID{topic, p}
+				if other, ok := owners[at]; ok {
+					bad("%s/%d belongs to %s and %s", idText(topic), p, other, id)
+				}
+				if epoch > mod.epoch {
+					bad("%s/%d was assigned in epoch %d", idText(topic), p, epoch)
+				}
+				owners[at] = id
+			})
+		}
+		if (len(m.revoking) > 0) != (m.state == memberUnrevoked) && m.epoch >= 0 {
+			bad("member %s is in state %d", id, m.state)
+		}
+		if m.epoch > mod.epoch {
+			bad("member %s has epoch %d", id, m.epoch)
+		}
+		if !h.core.timers.has(timerKey{timerSession, g.id, id}) {
+			bad("member %s could stay for ever", id)
+		}
+		if m.state == memberUnrevoked && m.classic == nil && m.epoch >= 0 && !h.core.timers.has(timerKey{timerRevoke, g.id, id}) {
+			bad("member %s could hold on for ever", id)
+		}
+		if m.regex != "" && mod.regexes[m.regex] == nil && mod.seen == h.core.topics && len(h.core.topics.names) > 0 {
+			if re, err := compileSubscription(m.regex); err == nil && len(h.core.topics.matching(re)) > 0 {
+				bad("expression %q of member %s was not resolved", m.regex, id)
+			}
+		}
+	}
+	if diff := cmp.Diff(owners, mod.owners, cmp.AllowUnexported(partitionID{})); diff != "" {
+		bad("owners (-want +got): %s", diff)
+	}
+	if statics != len(mod.statics) {
+		bad("%d static members, %d by instance id", statics, len(mod.statics))
+	}
+	given := make(map[partitionID]string)
+	for id, target := range mod.targets {
+		for topic, of := range target {
+			for _, p := range of {
+				if other, ok := given[partitionID{topic, p}]; ok {
+					bad("%s/%d is meant for %s and %s", idText(topic), p, other, id)
+				}
+				given[partitionID{topic, p}] = id
+			}
+		}
 	}
 }
 

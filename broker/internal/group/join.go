@@ -41,6 +41,21 @@ func (e joinEvent) apply(c *core) {
 		}
 		g = c.create(req.Group)
 	}
+	if g.modern != nil && len(g.modern.members) > 0 {
+		e.joinModern(c, g, protocols)
+		return
+	}
+	if g.modern != nil { // empty: it becomes a classic group
+		if req.MemberID != "" || req.ProtocolType == "" || len(protocols) == 0 {
+			code := errInconsistentGroupProtocol
+			if req.MemberID != "" {
+				code = errUnknownMemberID
+			}
+			e.fail(c, g, req.MemberID, code)
+			return
+		}
+		c.dropModern(g)
+	}
 	switch {
 	case !c.acceptsJoin(g, req.MemberID):
 		c.drop(g, req.MemberID)

@@ -31,11 +31,13 @@ type commitEvent struct {
 	req   *kmsg.OffsetCommitRequest
 	names []string // of req.Topics
 	codes []int16  // of req.Topics; errNone to go on
+
+	exists func(topic string, partition int32) bool // nil: all do
 }
 
 func (e commitEvent) apply(c *core) {
 	g := c.groups[e.req.Group]
-	if code := e.check(g); code != errNone {
+	if code := e.check(c, g); code != errNone {
 		c.reply(g, e.token, commitFailure(e.req, code))
 		return
 	}
@@ -53,6 +55,9 @@ func (e commitEvent) apply(c *core) {
 			rp := kmsg.NewOffsetCommitResponseTopicPartition()
 			rp.Partition = p.Partition
 			rp.ErrorCode = e.codes[i]
+			if rp.ErrorCode == errNone && e.exists != nil && !e.exists(e.names[i], p.Partition) {
+				rp.ErrorCode = errUnknownTopicOrPartition
+			}
 			if p.Metadata != nil && len(*p.Metadata) > min(c.cfg.MaxMetadataBytes, maxString) {
 				rp.ErrorCode = cmp.Or(rp.ErrorCode, errOffsetMetadataTooLarge)
 			}
@@ -90,7 +95,7 @@ func (c *core) commit(g *group, req *kmsg.OffsetCommitRequest, tp topicPartition
 const maxRetentionMs = 1 << 60
 
 // check returns why the commit is refused as a whole.
-func (e commitEvent) check(g *group) int16 {
+func (e commitEvent) check(c *core, g *group) int16 {
 	req := e.req
 	switch {
 	case len(req.Group) > maxString:
@@ -101,8 +106,10 @@ func (e commitEvent) check(g *group) int16 {
 		return errGroupIDNotFound
 	case g == nil:
 		return errIllegalGeneration
-	case req.Generation < 0 && g.state == stateEmpty:
+	case req.Generation < 0 && g.empty():
 		return errNone // a simple consumer, or an administrator
+	case g.modern != nil:
+		return e.checkModern(g.modern, c)
 	case req.Generation < 0 && req.MemberID == "" && req.InstanceID == nil:
 		return errUnknownMemberID
 	}
@@ -115,6 +122,44 @@ func (e commitEvent) check(g *group) int16 {
 	if g.state == stateCompleting {
 		// The member knows this generation but not yet its part in it.
 		return errRebalanceInProgress
+	}
+	return errNone
+}
+
+// checkModern returns why a member of a consumer group may not commit. Since
+// Kafka 4.3 (KIP-1251) it may under an epoch that is over, if each partition was
+// assigned to it by then and has not been let go of: so that a commit is not lost
+// to an epoch that has just been counted up.
+func (e commitEvent) checkModern(mod *modern, c *core) int16 {
+	m := mod.members[e.req.MemberID]
+	if m == nil {
+		return errUnknownMemberID
+	}
+	if m.classic == nil && e.req.Version < 9 {
+		return errUnsupportedVersion
+	}
+	stale := errStaleMemberEpoch
+	if m.classic != nil {
+		stale = errIllegalGeneration
+	}
+	epoch := e.req.Generation
+	if epoch > m.epoch {
+		return stale
+	}
+	for i := 0; i < len(e.req.Topics) && epoch < m.epoch; i++ {
+		var id [16]byte
+		if t := c.topics.byName[e.names[i]]; t != nil {
+			id = t.ID
+		}
+		for _, p := range e.req.Topics[i].Partitions {
+			at, ok := m.assigned[id][p.Partition]
+			if !ok {
+				at, ok = m.revoking[id][p.Partition]
+			}
+			if !ok || epoch < at {
+				return stale
+			}
+		}
 	}
 	return errNone
 }
@@ -136,13 +181,16 @@ func commitFailure(req *kmsg.OffsetCommitRequest, code int16) *kmsg.OffsetCommit
 	return resp
 }
 
-// A fetchEvent asks for the offsets of one group; its reply is a []fetched.
-// The shell makes the answer of the request's version of it.
+// A fetchEvent asks for the offsets of one group; its reply is a []fetched, or
+// the code of an error. The shell makes the answer of the request's version of
+// it.
 type fetchEvent struct {
-	token token
-	group string
-	all   bool             // every offset that the group has
-	of    []topicPartition // otherwise these, in this order
+	token  token
+	group  string
+	member *string          // since v9, of a consumer group: who asks
+	epoch  int32            // the same; -1 and no member: nobody in particular
+	all    bool             // every offset that the group has
+	of     []topicPartition // otherwise these, in this order
 }
 
 // fetched is an offset, or, with found false, the news that there is none.
@@ -154,6 +202,12 @@ type fetched struct {
 
 func (e fetchEvent) apply(c *core) {
 	g := c.groups[e.group]
+	if g != nil && g.modern != nil {
+		if code := e.check(g.modern); code != errNone {
+			c.reply(g, e.token, code)
+			return
+		}
+	}
 	of := e.of
 	var offsets map[topicPartition]committed
 	if g != nil {
@@ -171,6 +225,26 @@ func (e fetchEvent) apply(c *core) {
 		out = append(out, fetched{tp, o, ok})
 	}
 	c.reply(g, e.token, out)
+}
+
+// check returns why the sender may not fetch the offsets of a consumer group.
+func (e fetchEvent) check(mod *modern) int16 {
+	if e.member == nil && e.epoch < 0 {
+		return errNone
+	}
+	var m *consumer
+	if e.member != nil {
+		m = mod.members[*e.member]
+	}
+	switch {
+	case m == nil:
+		return errUnknownMemberID
+	case m.epoch == e.epoch:
+		return errNone
+	case m.classic != nil:
+		return errIllegalGeneration
+	}
+	return errStaleMemberEpoch
 }
 
 // partitions returns the partitions with an offset, in order.
@@ -204,9 +278,20 @@ func (c *core) dropOffset(g *group, tp topicPartition) {
 
 // dropIfGone forgets a group of which the log knows nothing any more.
 func (c *core) dropIfGone(g *group) {
-	if !g.persisted && len(g.offsets) == 0 {
+	if !g.persisted && g.modern == nil && len(g.offsets) == 0 {
 		c.forget(g)
 	}
+}
+
+// deleteGroup forgets g, which has no members and no offsets, in the log too.
+func (c *core) deleteGroup(g *group) {
+	if g.modern != nil {
+		c.dropModern(g)
+	}
+	if g.persisted {
+		c.emit(g, groupTombstone(g.id))
+	}
+	c.forget(g)
 }
 
 // expireOffsets drops the offsets whose time is over (KIP-211), and the empty
@@ -220,21 +305,23 @@ func (c *core) expireOffsets() {
 				c.dropOffset(g, tp)
 			}
 		}
-		if g.state == stateEmpty && len(g.offsets) == 0 && len(g.pendingJoin) == 0 {
-			if g.persisted {
-				c.emit(g, groupTombstone(g.id))
-			}
-			c.forget(g)
+		if g.empty() && len(g.offsets) == 0 && len(g.pendingJoin) == 0 {
+			c.deleteGroup(g)
 		}
 	}
 }
 
 // expired reports whether o is to go. The clock of an empty group runs from
 // when its last member left; that of a simple group from the commit, and so
-// does that of a topic to which no member of a stable group subscribes.
+// does that of a topic to which no member of a stable group subscribes, or of a
+// consumer group in any state.
 func (c *core) expired(g *group, o committed, unsubscribed bool) bool {
 	var from int64
 	switch {
+	case g.modern != nil && unsubscribed:
+		from = o.commitTime
+	case g.modern != nil:
+		return false
 	case g.state == stateEmpty && g.protocolType == "":
 		from = o.commitTime
 	case g.state == stateEmpty:

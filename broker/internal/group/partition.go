@@ -64,6 +64,7 @@ type partition struct {
 	waiting   map[token]*call
 	held      []reply  // replies that wait for records
 	pending   []Record // records that wait for an append
+	steps     []int    // how many of them each step made: they are appended together
 	next      uint64   // number of the first record in pending
 	committed uint64   // number of the last record below the high watermark
 	busy      bool     // an append is under way
@@ -130,7 +131,7 @@ func (p *partition) serve(ctx context.Context, q *call) {
 		q.answer <- answer{}
 		return
 	}
-	if p.core == nil && mutant.On("group-empty-while-loading") {
+	if p.core == nil && mutant.On(mutant.GroupEmptyWhileLoading) {
 		p.core = newCore(p.cfg)
 	}
 	if p.core == nil {
@@ -138,7 +139,17 @@ func (p *partition) serve(ctx context.Context, q *call) {
 		return
 	}
 	p.waiting[p.lastToken] = q
+	if p.core.needsTopics(ev) {
+		p.seeTopics(ctx)
+	}
 	p.take(ctx, p.core.step(time.Now(), ev))
+}
+
+// seeTopics tells the core of topics that were made, deleted or grown.
+func (p *partition) seeTopics(ctx context.Context) {
+	if topics := p.cfg.Topics(); topics != p.core.topics {
+		p.take(ctx, p.core.step(time.Now(), topicsEvent{topics}))
+	}
 }
 
 // tick fires the timers of the core, or tries to load again.
@@ -170,9 +181,12 @@ func (p *partition) take(ctx context.Context, fx effects) {
 	for _, n := range fx.notes {
 		p.log.LogAttrs(ctx, slog.LevelInfo, n.text, n.attrs()...)
 	}
-	p.pending = append(p.pending, fx.records...)
+	if n := len(fx.records); n > 0 {
+		p.pending = append(p.pending, fx.records...)
+		p.steps = append(p.steps, n)
+	}
 	for _, r := range fx.replies {
-		if r.after > p.committed && !mutant.On("group-answer-before-append") {
+		if r.after > p.committed && !mutant.On(mutant.GroupAnswerBeforeAppend) {
 			p.held = append(p.held, r)
 			continue
 		}
@@ -200,13 +214,7 @@ func (p *partition) startAppend(ctx context.Context) {
 	if p.busy || len(p.pending) == 0 {
 		return
 	}
-	n, size := 0, 0
-	for ; n < len(p.pending); n++ {
-		size += len(p.pending[n].Key) + len(p.pending[n].Value)
-		if n > 0 && size > p.cfg.MaxRecordBytes {
-			break
-		}
-	}
+	n := p.nextAppend()
 	recs := p.pending[:n:n]
 	p.pending = p.pending[n:]
 	if len(p.pending) == 0 {
@@ -218,6 +226,43 @@ func (p *partition) startAppend(ctx context.Context) {
 	p.worker.Go(func() {
 		p.appended <- appending{last, p.cfg.Log.Append(ctx, p.id, recs)}
 	})
+}
+
+// nextAppend takes from steps what goes into one append, and returns how many
+// records that are. The records of a step are one whole, such as a group that
+// changes its type, and stay together unless they are too many for an append.
+func (p *partition) nextAppend() int {
+	size := 0
+	fits := func(recs []Record) (n int) {
+		for ; n < len(recs); n++ {
+			size += len(recs[n].Key) + len(recs[n].Value)
+			if size > p.cfg.MaxRecordBytes {
+				return n
+			}
+		}
+		return n
+	}
+	n, steps := 0, 0
+	for ; steps < len(p.steps); steps++ {
+		of := p.pending[n : n+p.steps[steps]]
+		if fit := fits(of); fit < len(of) {
+			if n == 0 { // too many in any case
+				n = max(1, fit)
+				p.steps[0] -= n
+				if p.steps[0] > 0 {
+					return n
+				}
+				steps++
+			}
+			break
+		}
+		n += len(of)
+	}
+	p.steps = p.steps[steps:]
+	if len(p.steps) == 0 {
+		p.steps = nil
+	}
+	return n
 }
 
 // appendEnded lets go of the replies that waited for the records of an append,
@@ -253,7 +298,7 @@ func (p *partition) appendEnded(ctx context.Context, a appending) {
 
 // unload drops the state and begins to load it from the log.
 func (p *partition) unload(ctx context.Context) {
-	p.core, p.pending, p.held = nil, nil, nil
+	p.core, p.pending, p.steps, p.held = nil, nil, nil, nil
 	for topic := range p.deleted {
 		p.deleted[topic] = 0
 	}
@@ -326,9 +371,26 @@ func (p *partition) activate(ctx context.Context, c *core) {
 		return
 	}
 	p.core, p.committed, p.next = c, 0, 1
+	c.topics = p.cfg.Topics()
 	p.log.Debug("groups loaded", "groups", len(c.groups))
 	p.take(ctx, c.loaded(time.Now()))
+	p.missTopics()
 	p.dropTopics(ctx)
+}
+
+// missTopics has the offsets dropped of topics that are there no more: they were
+// deleted, and the broker died before the log said so.
+func (p *partition) missTopics() {
+	if p.cfg.TopicID == nil {
+		return
+	}
+	for _, g := range p.core.groups {
+		for tp := range g.offsets {
+			if _, ok := p.cfg.TopicID(tp.topic); !ok {
+				p.deleted[tp.topic] = 0
+			}
+		}
+	}
 }
 
 // attrs returns what n tells besides its text.

@@ -109,6 +109,8 @@ func (c *core) replay(key, value []byte) error {
 		return c.replayOffset(key, value)
 	case keyGroup:
 		return c.replayGroup(key, value)
+	case keyEpoch, keyPartitionMeta, keyMember, keyTargetEpoch, keyTarget, keyCurrent, keyRegex:
+		return c.replayModern(version, key, value)
 	default:
 		return fmt.Errorf("%w %d", errUnknownKey, version)
 	}
@@ -161,6 +163,9 @@ func (c *core) replayGroup(key, value []byte) error {
 		return fmt.Errorf("group metadata key: %w", err)
 	}
 	var restored *group
+	if g := c.groups[k.Group]; value == nil && g != nil && g.modern != nil {
+		return nil // it is no classic group any more
+	}
 	if value == nil {
 		restored = newGroup(k.Group) // its offsets, if any, make it a simple group
 	} else {
@@ -227,6 +232,7 @@ func decodeGroup(id string, value []byte) (*group, error) {
 	if v.Leader != nil && g.byID[*v.Leader] != nil {
 		g.leader = *v.Leader
 	}
+	g.leaderless = v.Leader == nil && len(g.members) > 0
 	return g, nil
 }
 

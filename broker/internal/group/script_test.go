@@ -5,8 +5,10 @@ package group
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,7 +20,7 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write what the scripts in testdata gave as what they want")
 
-// TestScripts runs the files of testdata/rebalance. A file has blocks of
+// TestScripts runs the files of testdata/rebalance and testdata/consumer. A file has blocks of
 // commands and what they give:
 //
 //	# comment
@@ -31,7 +33,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts in testdata ga
 // makes member ids that end in "-n". Each step is also checked as checkedCore
 // says.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/rebalance/*.txt")
+	files, err := filepath.Glob("testdata/*/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
@@ -59,7 +61,7 @@ func TestScripts(t *testing.T) {
 func runScript(t *testing.T, src string) string {
 	cfg := testConfig(nil)
 	cfg.InitialRebalanceDelay = 3 * time.Second
-	cfg.GroupMaxSize = 4
+	cfg.GroupMaxSize, cfg.ConsumerMaxSize = 4, 4
 	s := &script{checkedCore: newCheckedCore(t, cfg), clients: map[string]*scriptClient{}, tokens: map[token]string{}}
 	var b strings.Builder
 	expected := false // between ---- and the empty line
@@ -94,6 +96,8 @@ type script struct {
 type scriptClient struct {
 	id         string
 	generation int32
+	epoch      int32      // of the consumer protocol
+	has        partitions // that it was told to have
 }
 
 // args are the words of a command.
@@ -168,6 +172,13 @@ func (s *script) command(line string) {
 		}
 		s.wait(d)
 		return
+	case "beats-consumer": // the same with ConsumerGroupHeartbeat
+		for range a.days() * 24 * 60 * 2 {
+			s.wait(30 * time.Second)
+			s.last++
+			s.step(s.event(args{verb: "hb", name: a.name}))
+		}
+		return
 	case "beats": // a heartbeat every 29 minutes for some days
 		for range a.days() * 24 * 60 / 29 {
 			s.wait(29 * time.Minute)
@@ -177,6 +188,10 @@ func (s *script) command(line string) {
 		return
 	case "restart":
 		s.show("", s.restart(s.log))
+		return
+	case "topics":
+		s.topics = parseTopics(a.words)
+		s.step(topicsEvent{s.topics})
 		return
 	case "topic-deleted":
 		s.show("", s.step(topicDeletedEvent{a.name}))
@@ -217,6 +232,16 @@ func (s *script) show(prefix string, fx effects) {
 				c.generation = join.Generation
 			}
 		}
+		if beat, ok := r.body.(*kmsg.ConsumerGroupHeartbeatResponse); ok && beat.ErrorCode == errNone {
+			c := s.client(name)
+			c.epoch = beat.MemberEpoch
+			if beat.Assignment != nil {
+				c.has = make(partitions)
+				for _, t := range beat.Assignment.Topics {
+					c.has[t.TopicID] = t.Partitions
+				}
+			}
+		}
 		fmt.Fprintf(&s.out, "%s%s: %s\n", prefix, name, describe(r.body))
 	}
 }
@@ -242,11 +267,21 @@ func (s *script) event(a args) event {
 		req.InstanceID = instance
 		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = a.ms("session", "10s"), a.ms("rebalance", "60s")
 		req.ProtocolType = a.str("type", "consumer")
+		owns := make(map[string][]int32)
+		for _, w := range strings.Split(a.str("owns", ""), "+") {
+			if w != "" {
+				tp := parsePartition(w)
+				owns[tp.topic] = append(owns[tp.topic], tp.partition)
+			}
+		}
 		req.Protocols = nil
 		for _, p := range strings.Split(a.str("protocols", "range:orders"), ",") {
 			name, topics, _ := strings.Cut(p, ":")
 			jp := kmsg.NewJoinGroupRequestProtocol()
 			jp.Name, jp.Metadata = name, subscribe(strings.Split(topics, "+")...)
+			if len(owns) > 0 {
+				jp.Metadata = subscribeOwning(owns, strings.Split(topics, "+")...)
+			}
 			req.Protocols = append(req.Protocols, jp)
 		}
 		return joinEvent{token: s.last, client: Client{a.name, "/10.0.0.1"}, req: req, fresh: strconv.Itoa(s.joins)}
@@ -272,7 +307,10 @@ func (s *script) event(a args) event {
 	case "commit":
 		return s.commitEvent(a, group, member, generation, instance)
 	case "fetch":
-		e := fetchEvent{token: s.last, group: group, all: len(a.words) == 1}
+		e := fetchEvent{token: s.last, group: group, epoch: int32(a.num("epoch", -1)), all: len(a.words) == 1}
+		if v, ok := a.kv["member"]; ok {
+			e.member = &v
+		}
 		for _, w := range a.words[1:] {
 			e.of = append(e.of, parsePartition(w))
 		}
@@ -281,6 +319,12 @@ func (s *script) event(a args) event {
 		return describeEvent{token: s.last, version: int16(a.num("v", 6)), group: group}
 	case "list":
 		return listEvent{token: s.last, states: a.words[1:]}
+	case "hb", "ack":
+		return s.consumerEvent(a, group, instance)
+	case "describe-consumer":
+		return consumerDescribeEvent{token: s.last, group: group}
+	case "offset-delete":
+		return s.offsetDelete(a, group)
 	case "delete":
 		return deleteEvent{token: s.last, group: group}
 	}
@@ -337,4 +381,98 @@ func (s *script) commitEvent(a args, group, member string, generation int32, ins
 		e.names, e.codes = append(e.names, tp.topic), append(e.codes, errNone)
 	}
 	return e
+}
+
+// parseTopics reads topics as in orders:3. The id of a topic is its name, or
+// what follows a slash: orders/2:3.
+func parseTopics(words []string) *Topics {
+	var topics []Topic
+	for _, w := range words {
+		name, n, _ := strings.Cut(w, ":")
+		count, err := strconv.Atoi(n)
+		if err != nil {
+			panic(err)
+		}
+		t := Topic{Partitions: int32(count)}
+		copy(t.ID[:], strings.ReplaceAll(name, "/", ""))
+		t.Name, _, _ = strings.Cut(name, "/")
+		topics = append(topics, t)
+	}
+	return NewTopics(topics)
+}
+
+// consumerEvent makes a ConsumerGroupHeartbeat. A member that joins says all of
+// itself, later only what the command gives; ack says that the member has what
+// it was told.
+func (s *script) consumerEvent(a args, group string, instance *string) event {
+	c := s.client(a.name)
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Version = int16(a.num("v", 1))
+	req.Group, req.MemberID, req.InstanceID = group, a.str("member", a.name), instance
+	req.MemberEpoch = int32(a.num("epoch", int(c.epoch)))
+	if v, ok := a.kv["rebalance"]; ok || req.MemberEpoch == 0 {
+		if !ok {
+			v = "60s"
+		}
+		req.RebalanceTimeoutMillis = a.ms("rebalance", v)
+	}
+	topics, named := a.kv["topics"]
+	if expr, ok := a.kv["regex"]; ok {
+		req.SubscribedTopicRegex = &expr
+	} else if req.MemberEpoch == 0 && !named {
+		topics, named = "orders", true
+	}
+	if named {
+		req.SubscribedTopicNames = strings.FieldsFunc(topics, func(r rune) bool { return r == '+' })
+	}
+	if v, ok := a.kv["assignor"]; ok {
+		req.ServerAssignor = &v
+	}
+	if v, ok := a.kv["rack"]; ok {
+		req.RackID = &v
+	}
+	has, ok := a.kv["has"]
+	if ok || req.MemberEpoch == 0 || a.verb == "ack" {
+		req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	}
+	for _, w := range strings.FieldsFunc(has, func(r rune) bool { return r == '+' }) {
+		t := kmsg.NewConsumerGroupHeartbeatRequestTopic()
+		tp := parsePartition(w)
+		copy(t.TopicID[:], tp.topic)
+		t.Partitions = []int32{tp.partition}
+		req.Topics = append(req.Topics, t)
+	}
+	if a.verb == "ack" {
+		for id, of := range c.has.inOrder() {
+			t := kmsg.NewConsumerGroupHeartbeatRequestTopic()
+			t.TopicID, t.Partitions = id, of
+			req.Topics = append(req.Topics, t)
+		}
+	}
+	return consumerHeartbeatEvent{token: s.last, client: Client{a.name, "/10.0.0.1"}, req: req, fresh: "fresh-" + a.name}
+}
+
+func (s *script) offsetDelete(a args, group string) event {
+	req := kmsg.NewPtrOffsetDeleteRequest()
+	req.Group = group
+	for _, w := range a.words[1:] {
+		tp := parsePartition(w)
+		t := kmsg.NewOffsetDeleteRequestTopic()
+		t.Topic = tp.topic
+		p := kmsg.NewOffsetDeleteRequestTopicPartition()
+		p.Partition = tp.partition
+		t.Partitions = append(t.Partitions, p)
+		req.Topics = append(req.Topics, t)
+	}
+	return offsetDeleteEvent{token: s.last, req: req, exists: func(topic string, _ int32) bool { return topic != "unheard" }}
+}
+
+// subscribeOwning is the metadata of a cooperative consumer.
+func subscribeOwning(owns map[string][]int32, topics ...string) []byte {
+	m := kmsg.NewConsumerMemberMetadata()
+	m.Version, m.Topics = 1, topics
+	for _, t := range slices.Sorted(maps.Keys(owns)) {
+		m.OwnedPartitions = append(m.OwnedPartitions, kmsg.ConsumerMemberMetadataOwnedPartition{Topic: t, Partitions: owns[t]})
+	}
+	return m.AppendTo(nil)
 }

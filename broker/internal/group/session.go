@@ -26,6 +26,9 @@ func (e heartbeatEvent) beat(c *core, g *group) int16 {
 	if g == nil {
 		return errUnknownMemberID
 	}
+	if g.modern != nil {
+		return e.beatModern(c, g)
+	}
 	if code := g.validate(req.MemberID, req.InstanceID); code != errNone {
 		return code
 	}
@@ -66,21 +69,35 @@ func (e leaveEvent) apply(c *core) {
 		c.reply(nil, e.token, resp)
 		return
 	}
-	left := false
-	for _, lm := range members {
-		rm := kmsg.NewLeaveGroupResponseMember()
-		rm.MemberID, rm.InstanceID = lm.MemberID, lm.InstanceID
-		rm.ErrorCode = c.leave(g, lm)
-		left = left || rm.ErrorCode == errNone
-		resp.Members = append(resp.Members, rm)
+	var codes []int16
+	if g.modern != nil {
+		codes = c.leaveModern(g, members)
+	} else {
+		codes = c.leaveClassic(g, members)
 	}
-	if left {
-		c.membersLeft(g, "members left")
+	for i, lm := range members {
+		rm := kmsg.NewLeaveGroupResponseMember()
+		rm.MemberID, rm.InstanceID, rm.ErrorCode = lm.MemberID, lm.InstanceID, codes[i]
+		resp.Members = append(resp.Members, rm)
 	}
 	if req.Version < 3 {
 		resp.ErrorCode, resp.Members = resp.Members[0].ErrorCode, nil
 	}
 	c.reply(g, e.token, resp)
+}
+
+// leaveClassic removes members of a classic group. The answers are in the order
+// of members.
+func (c *core) leaveClassic(g *group, members []kmsg.LeaveGroupRequestMember) []int16 {
+	codes, left := make([]int16, len(members)), false
+	for i, lm := range members {
+		codes[i] = c.leave(g, lm)
+		left = left || codes[i] == errNone
+	}
+	if left {
+		c.membersLeft(g, "members left")
+	}
+	return codes
 }
 
 // leave removes one member, and does not go on with the rebalance yet.

@@ -28,6 +28,7 @@ type token uint64
 type core struct {
 	cfg    Config
 	groups map[string]*group
+	topics *Topics // as the shell has told last; never nil
 	timers timers
 	now    time.Time // never goes back
 	seq    uint64    // records emitted so far
@@ -37,7 +38,7 @@ type core struct {
 
 // newCore returns a core without groups, ready for replay.
 func newCore(cfg Config) *core {
-	return &core{cfg: cfg.withDefaults(), groups: make(map[string]*group)}
+	return &core{cfg: cfg.withDefaults(), topics: noTopics, groups: make(map[string]*group)}
 }
 
 // An event is something that happened to the groups of a partition.
@@ -96,8 +97,14 @@ func (c *core) loaded(now time.Time) effects {
 		for _, m := range g.members {
 			c.keepAlive(g, m)
 		}
-		if len(g.members) > c.cfg.GroupMaxSize {
+		if g.modern != nil {
+			c.loadedModern(g)
+		}
+		switch {
+		case len(g.members) > c.cfg.GroupMaxSize:
 			c.prepareRebalance(g, "restored with more members than the limit")
+		case g.leaderless:
+			c.prepareRebalance(g, "restored without a leader")
 		}
 	}
 	return c.end()
@@ -131,6 +138,10 @@ func (c *core) fire(key timerKey) {
 	}
 	g := c.groups[key.group]
 	if g == nil {
+		return
+	}
+	if g.modern != nil {
+		c.consumerTimeout(g, key)
 		return
 	}
 	switch key.kind {
@@ -174,8 +185,43 @@ func (c *core) create(id string) *group {
 	return g
 }
 
+// consumerTimeout removes a member of a consumer group that was not heard of,
+// or has not done what it was to do.
+func (c *core) consumerTimeout(g *group, key timerKey) {
+	reason, ok := map[timerKind]string{
+		timerSession: "its session ended",
+		timerRevoke:  "it did not let go of partitions",
+		timerRejoin:  "it did not rejoin",
+		timerResync:  "it did not sync",
+	}[key.kind]
+	if ok && g.modern.members[key.member] != nil {
+		c.note(note{text: "member evicted", group: g.id, member: key.member, reason: reason})
+		c.fence(g, reason, key.member)
+	}
+}
+
+// loadedModern gives the members of a consumer group fresh sessions.
+func (c *core) loadedModern(g *group) {
+	for _, id := range g.modern.ids() {
+		m := g.modern.members[id]
+		c.keepClassic(g, m)
+		c.timeRevocation(g, m)
+	}
+}
+
 // forget drops g and its timers.
 func (c *core) forget(g *group) {
+	c.stopTimers(g)
+	delete(c.groups, g.id)
+}
+
+// stopTimers cancels all timers of g.
+func (c *core) stopTimers(g *group) {
+	if g.modern != nil {
+		for _, id := range g.modern.ids() {
+			c.cancelTimers(g, id)
+		}
+	}
 	for _, m := range g.members {
 		c.timers.cancel(timerKey{timerSession, g.id, m.id})
 	}
@@ -184,5 +230,4 @@ func (c *core) forget(g *group) {
 	}
 	c.timers.cancel(timerKey{kind: timerJoin, group: g.id})
 	c.timers.cancel(timerKey{kind: timerSync, group: g.id})
-	delete(c.groups, g.id)
 }

@@ -17,6 +17,10 @@ type syncEvent struct {
 
 func (e syncEvent) apply(c *core) {
 	g := c.groups[e.req.Group]
+	if g != nil && g.modern != nil {
+		e.syncModern(c, g)
+		return
+	}
 	code := e.check(g)
 	if code == errNone && g.state == statePreparing {
 		code = errRebalanceInProgress

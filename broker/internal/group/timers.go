@@ -16,6 +16,9 @@ const (
 	timerJoin                     // the join phase of a group ends
 	timerSync                     // the sync phase of a group ends
 	timerExpiry                   // offsets of the partition are swept
+	timerRevoke                   // a consumer has not confirmed that it let go of partitions
+	timerRejoin                   // a classic member of a consumer group did not join again
+	timerResync                   // a classic member of a consumer group did not sync
 )
 
 // A timerKey names a timer. There is at most one timer of a name.
@@ -60,6 +63,9 @@ func (t *timers) cancel(key timerKey) {
 		heap.Remove(&t.heap, old.at)
 	}
 }
+
+// has reports whether the timer of key is set.
+func (t *timers) has(key timerKey) bool { return t.byKey[key] != nil }
 
 // due removes and returns the first timer whose deadline is not after now.
 func (t *timers) due(now time.Time) (timerKey, bool) {
