@@ -39,7 +39,7 @@ func TestListOffsetsErrors(t *testing.T) {
 	mustCreate(c, "t", 1)
 	mustProduce(c, "t", "a", "b") // at 1000 and 1001 ms
 	ask := func(partition, epoch int32, timestamp int64, times int) kmsg.ListOffsetsResponseTopicPartition {
-		req := withVersion(kmsg.NewPtrListOffsetsRequest(), 8)
+		req := withVersion(kmsg.NewPtrListOffsetsRequest(), 9)
 		rt := kmsg.ListOffsetsRequestTopic{Topic: "t"}
 		for range times {
 			rt.Partitions = append(rt.Partitions, kmsg.ListOffsetsRequestTopicPartition{Partition: partition, CurrentLeaderEpoch: epoch, Timestamp: timestamp})
@@ -59,6 +59,7 @@ func TestListOffsetsErrors(t *testing.T) {
 		{name: "earliest", epoch: 0, timestamp: -2, times: 1, offset: 0},
 		{name: "earliest local", epoch: 0, timestamp: -4, times: 1, offset: 0},
 		{name: "tiered", epoch: 0, timestamp: -5, times: 1, offset: -1},
+		{name: "pending upload, which needs version 11", epoch: 0, timestamp: -6, times: 1, offset: -1, code: kerr.UnsupportedVersion},
 		{name: "by time", epoch: 0, timestamp: 1001, times: 1, offset: 1},
 		{name: "by a time to come", epoch: 0, timestamp: 1002, times: 1, offset: -1},
 		{name: "unknown partition", partition: 1, epoch: -1, timestamp: -1, times: 1, offset: -1, code: kerr.UnknownTopicOrPartition},

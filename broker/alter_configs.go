@@ -66,10 +66,22 @@ func (r resource) option(name string) (*option, error) {
 	return o, nil
 }
 
+// checkValue refuses a value that an option can't have.
+func (r resource) checkValue(o *option, name, value string) error {
+	err := checkValue(o, name, value)
+	if err != nil && r.kind == kmsg.ConfigResourceTypeBroker {
+		return fmt.Errorf("%w: %v", errBadChange, err) // Kafka's code for those of brokers
+	}
+	return err
+}
+
 // changeConfig changes the settings of a resource.
 func (b *Broker) changeConfig(ctx context.Context, r resource, change configChange, dry bool) error {
 	switch r.kind {
 	case kmsg.ConfigResourceTypeTopic:
+		if r.name == "" {
+			return fmt.Errorf("%w: topics have no common configs", errBadChange)
+		}
 		if err := checkTopicName(r.name); err != nil {
 			return err
 		}
@@ -104,7 +116,7 @@ func replaceAll(r resource, configs []kmsg.AlterConfigsRequestResourceConfig) co
 			if err != nil {
 				return nil, err
 			}
-			if err := checkValue(o, c.Name, *c.Value); err != nil {
+			if err := r.checkValue(o, c.Name, *c.Value); err != nil {
 				return nil, err
 			}
 			set[c.Name] = *c.Value

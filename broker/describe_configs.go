@@ -31,11 +31,11 @@ func (b *Broker) describeConfigs(_ context.Context, r *request) kmsg.Response {
 		a.ResourceType, a.ResourceName = q.ResourceType, q.ResourceName
 		a.Configs = []describedConfig{} // never null: clients iterate over it
 		all, err := b.configsOf(q)
-		if err != nil {
+		if a.ErrorMessage = new(string); err != nil {
 			a.ErrorCode, a.ErrorMessage = codeOf(err), message(err)
 		}
 		for _, c := range all {
-			if q.ConfigNames != nil && !slices.Contains(q.ConfigNames, c.Name) {
+			if len(q.ConfigNames) > 0 && !slices.Contains(q.ConfigNames, c.Name) {
 				continue
 			}
 			if !req.IncludeSynonyms {
@@ -94,7 +94,7 @@ func describeOptions(l *layers, topic bool) []describedConfig {
 		if topic {
 			c.Name = o.topic
 		} else if len(settings) == 0 {
-			c.Value = nil
+			c.Value = nil // the default has another name
 		}
 		for _, s := range settings {
 			c.ConfigSynonyms = append(c.ConfigSynonyms, synonym(s))

@@ -5,6 +5,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -48,9 +49,10 @@ func (b *Broker) describeLogDirs(_ context.Context, r *request) kmsg.Response {
 	return resp
 }
 
-// some are the partitions with the numbers given, those that there are.
+// some are the partitions with the numbers given, each once, those that there are.
 func (t *topic) some(numbers []int32) []*partition {
 	var parts []*partition
+	numbers = slices.Compact(slices.Sorted(slices.Values(numbers)))
 	for _, i := range numbers {
 		if p := t.partition(i); p != nil {
 			parts = append(parts, p)

@@ -90,6 +90,7 @@ func newDescribedTopic(name string) kmsg.DescribeTopicPartitionsResponseTopic {
 // left out, 0 if none is.
 func (b *Broker) page(name string, t *topic, from int32, limit int) (at kmsg.DescribeTopicPartitionsResponseTopic, next int32) {
 	at = newDescribedTopic(name)
+	at.AuthorizedOperations = topicOperations
 	if t == nil {
 		at.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		if checkTopicName(name) != nil {
@@ -97,7 +98,7 @@ func (b *Broker) page(name string, t *topic, from int32, limit int) (at kmsg.Des
 		}
 		return at, 0
 	}
-	at.TopicID, at.IsInternal, at.AuthorizedOperations = t.id, t.internal, topicOperations
+	at.TopicID, at.IsInternal = t.id, t.internal
 	parts := t.partitions()
 	parts = parts[min(int(from), len(parts)):]
 	if len(parts) > limit {

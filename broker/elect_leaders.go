@@ -17,9 +17,9 @@ func (b *Broker) electLeaders(_ context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.ElectLeadersRequest)
 	resp := req.ResponseKind().(*kmsg.ElectLeadersResponse)
 	resp.Topics = []kmsg.ElectLeadersResponseTopic{}
-	if req.ElectionType != 0 && req.ElectionType != 1 {
+	unknown := req.ElectionType != 0 && req.ElectionType != 1
+	if unknown {
 		resp.ErrorCode = kerr.InvalidRequest.Code
-		return resp
 	}
 	for i := range req.Topics {
 		rt := &req.Topics[i]
@@ -28,7 +28,9 @@ func (b *Broker) electLeaders(_ context.Context, r *request) kmsg.Response {
 		for _, p := range rt.Partitions {
 			ap := kmsg.NewElectLeadersResponseTopicPartition()
 			err := kerr.ElectionNotNeeded
-			if t := b.topics.named(rt.Topic); t == nil || t.partition(p) == nil {
+			if unknown {
+				err = kerr.InvalidRequest
+			} else if t := b.topics.named(rt.Topic); t == nil || t.partition(p) == nil {
 				err = kerr.UnknownTopicOrPartition
 			}
 			ap.Partition, ap.ErrorCode, ap.ErrorMessage = p, err.Code, &err.Description

@@ -37,7 +37,8 @@ func (b *Broker) incrementalAlterConfigs(ctx context.Context, r *request) kmsg.R
 	return resp
 }
 
-// changeSome changes what is named, in order.
+// changeSome changes what is named, in order. To remove what is unknown is
+// allowed: it leaves nothing behind that somebody could rely on.
 func (b *Broker) changeSome(r resource, changes []kmsg.IncrementalAlterConfigsRequestResourceConfig) configChange {
 	return func(old map[string]string) (map[string]string, error) {
 		seen := make(map[string]bool)
@@ -50,13 +51,12 @@ func (b *Broker) changeSome(r resource, changes []kmsg.IncrementalAlterConfigsRe
 		set := old
 		for i := range changes {
 			c := &changes[i]
-			o, err := r.option(c.Name)
-			if err != nil {
-				return nil, err
-			}
-			value, err := b.changed(o, set, c)
-			if err != nil {
-				return nil, err
+			var value *string
+			if c.Op != kmsg.IncrementalAlterConfigOpDelete {
+				var err error
+				if value, err = b.changed(r, set, c); err != nil {
+					return nil, err
+				}
 			}
 			set = replaceOne(set, c.Name, value)
 		}
@@ -64,12 +64,14 @@ func (b *Broker) changeSome(r resource, changes []kmsg.IncrementalAlterConfigsRe
 	}
 }
 
-// changed is the new value of an option, nil for its default.
-func (b *Broker) changed(o *option, set map[string]string, c *kmsg.IncrementalAlterConfigsRequestResourceConfig) (*string, error) {
+// changed is the new value of an option.
+func (b *Broker) changed(r resource, set map[string]string, c *kmsg.IncrementalAlterConfigsRequestResourceConfig) (*string, error) {
+	o, err := r.option(c.Name)
+	if err != nil {
+		return nil, err
+	}
 	var value string
 	switch c.Op {
-	case kmsg.IncrementalAlterConfigOpDelete:
-		return nil, nil
 	case kmsg.IncrementalAlterConfigOpSet:
 		value = *c.Value
 	case kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract:
@@ -84,7 +86,7 @@ func (b *Broker) changed(o *option, set map[string]string, c *kmsg.IncrementalAl
 	default:
 		return nil, fmt.Errorf("%w: operation %d", errBadChange, c.Op)
 	}
-	return &value, checkValue(o, c.Name, value)
+	return &value, r.checkValue(o, c.Name, value)
 }
 
 // changeList adds the elements of one list to another, or takes them out.

@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -35,7 +36,7 @@ func (b *Broker) listOffsets(_ context.Context, r *request) kmsg.Response {
 			if twice[topicPartition{rt.Topic, rp.Partition}] {
 				ap.ErrorCode = kerr.InvalidRequest.Code
 			} else {
-				b.listOffset(rt.Topic, &rp, &ap)
+				b.listOffset(req.Version, rt.Topic, &rp, &ap)
 			}
 			at.Partitions = append(at.Partitions, ap)
 		}
@@ -65,7 +66,25 @@ func askedTwice(req *kmsg.ListOffsetsRequest) map[topicPartition]bool {
 	return twice
 }
 
-func (b *Broker) listOffset(name string, q *kmsg.ListOffsetsRequestTopicPartition, a *kmsg.ListOffsetsResponseTopicPartition) {
+// firstVersion is the first version in which a negative timestamp has a meaning.
+func firstVersion(timestamp int64) int16 {
+	switch timestamp {
+	case latestOffset, earliestOffset:
+		return 1
+	case maxTimestampOffset:
+		return 7
+	case earliestLocalOffset:
+		return 8
+	case latestTieredOffset:
+		return 9
+	case earliestPending:
+		return 11
+	default:
+		return math.MaxInt16
+	}
+}
+
+func (b *Broker) listOffset(version int16, name string, q *kmsg.ListOffsetsRequestTopicPartition, a *kmsg.ListOffsetsResponseTopicPartition) {
 	t, code := b.lookup(false, name, topicID{})
 	if code != 0 {
 		a.ErrorCode = code
@@ -77,6 +96,10 @@ func (b *Broker) listOffset(name string, q *kmsg.ListOffsetsRequestTopicPartitio
 		return
 	}
 	if a.ErrorCode = p.checkEpoch(q.CurrentLeaderEpoch); a.ErrorCode != 0 {
+		return
+	}
+	if q.Timestamp < 0 && version < firstVersion(q.Timestamp) {
+		a.ErrorCode = kerr.UnsupportedVersion.Code
 		return
 	}
 	hw := p.highWatermark()
@@ -94,10 +117,6 @@ func (b *Broker) listOffset(name string, q *kmsg.ListOffsetsRequestTopicPartitio
 	case maxTimestampOffset:
 		a.Offset, a.Timestamp, a.LeaderEpoch, ok, err = p.log.MaxTimestamp(hw)
 	default:
-		if q.Timestamp < 0 {
-			a.ErrorCode = kerr.UnsupportedVersion.Code
-			return
-		}
 		a.Offset, a.Timestamp, a.LeaderEpoch, ok, err = p.log.OffsetForTimestamp(q.Timestamp, hw)
 	}
 	if a.ErrorCode = codeOf(err); !ok || err != nil {

@@ -23,16 +23,17 @@ type option struct {
 	broker string // its name on the broker, whose value is the default of topics
 	kind   kmsg.ConfigType
 	def    string // the default
-	// unset: a broker that was told nothing tells null, and no synonym: Kafka has
-	// the default under another name, in hours.
-	unset bool
-	none  bool // it has no default: the Config gives it
+	// elsewhere is a default that Kafka has under another name, in hours, which is
+	// told beside what is set: on the broker itself it is null then.
+	elsewhere setting
+	none      bool // it has no default: the Config gives it
 	// fixed: it can't be changed while the broker runs.
 	fixed  bool
 	static func(c *Config) string // by the Config, "" for the default; nil: always that
 
 	min, max float64  // of numbers
 	allowed  []string // of strings and of list elements; nil: any
+	refused  []string // of what would be accepted else
 	doc      string
 }
 
@@ -64,6 +65,7 @@ func (l *layers) of(o *option) []setting {
 		}
 	}
 	add(l.topic, o.topic, kmsg.ConfigSourceDynamicTopicConfig)
+	own := len(all)
 	add(l.node, o.broker, kmsg.ConfigSourceDynamicBrokerConfig)
 	add(l.cluster, o.broker, kmsg.ConfigSourceDynamicDefaultBrokerConfig)
 	if o.static != nil {
@@ -71,7 +73,11 @@ func (l *layers) of(o *option) []setting {
 			all = append(all, setting{o.broker, v, kmsg.ConfigSourceStaticBrokerConfig})
 		}
 	}
-	if !o.unset && !o.none {
+	switch {
+	case o.none, o.elsewhere.name != "" && len(all) == own:
+	case o.elsewhere.name != "":
+		all = append(all, o.elsewhere)
+	default:
 		all = append(all, setting{o.broker, o.def, kmsg.ConfigSourceDefaultConfig})
 	}
 	return all
@@ -91,8 +97,11 @@ func (l *layers) value(o *option) (string, kmsg.ConfigSource) {
 func (l *layers) string(name string) string {
 	o := topicOption(name)
 	for _, s := range l.of(o) {
+		if s.source == kmsg.ConfigSourceDefaultConfig {
+			break
+		}
 		if s.source == kmsg.ConfigSourceStaticBrokerConfig || o.accepts(s.value) {
-			return s.value
+			return strings.TrimSpace(s.value)
 		}
 	}
 	return o.def
@@ -110,6 +119,10 @@ func (l *layers) float(name string) float64 {
 
 // accepts tells whether value is one of the option.
 func (o *option) accepts(value string) bool {
+	value = strings.TrimSpace(value)
+	if slices.Contains(o.refused, value) {
+		return false
+	}
 	switch o.kind {
 	case typeLong, typeInt:
 		n, err := strconv.ParseInt(value, 10, 64)
@@ -123,19 +136,10 @@ func (o *option) accepts(value string) bool {
 	case typeBool:
 		return strings.EqualFold(value, "true") || strings.EqualFold(value, "false")
 	case typeList:
-		return o.acceptsList(elements(value))
+		return !slices.ContainsFunc(elements(value), func(e string) bool { return !slices.Contains(o.allowed, e) })
 	default:
 		return o.allowed == nil || slices.Contains(o.allowed, value)
 	}
-}
-
-func (o *option) acceptsList(list []string) bool {
-	for i, v := range list {
-		if !slices.Contains(o.allowed, v) || slices.Contains(list[:i], v) {
-			return false
-		}
-	}
-	return true
 }
 
 // elements are those of a list as Kafka writes it.

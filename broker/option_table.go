@@ -30,7 +30,7 @@ const (
 var options = []option{
 	{topic: "cleanup.policy", broker: "log.cleanup.policy", kind: typeList, def: "delete", allowed: []string{"delete", "compact"},
 		doc: "What is done with old records: delete drops whole segments by retention.ms and retention.bytes, compact keeps the last record of each key. Both may be given."},
-	{topic: "compression.gzip.level", broker: "compression.gzip.level", kind: typeInt, def: "-1", min: -1, max: 9,
+	{topic: "compression.gzip.level", broker: "compression.gzip.level", kind: typeInt, def: "-1", min: -1, max: 9, refused: []string{"0"},
 		doc: "Level of gzip from 1 to 9, where compression.type is gzip. -1 is gzip's default."},
 	{topic: "compression.lz4.level", broker: "compression.lz4.level", kind: typeInt, def: "9", min: 1, max: 17,
 		doc: "Level of LZ4 from 1 to 17, where compression.type is lz4."},
@@ -44,7 +44,7 @@ var options = []option{
 		doc: "How long the files of a segment stay once no new read can find it."},
 	{topic: "flush.messages", broker: "log.flush.interval.messages", kind: typeLong, def: never, min: 1, max: noLimit, static: (*Config).staticFlushMessages,
 		doc: "How many records may be acknowledged without an fsync; 1 is an fsync for each batch. The broker's own flush policy holds besides."},
-	{topic: "flush.ms", broker: "log.flush.interval.ms", kind: typeLong, def: never, max: noLimit, unset: true, static: (*Config).staticFlushMs,
+	{topic: "flush.ms", broker: "log.flush.interval.ms", kind: typeLong, def: never, max: noLimit, elsewhere: inKafka("log.flush.scheduler.interval.ms", "9223372036854775807"), static: (*Config).staticFlushMs,
 		doc: "How long a record may be acknowledged without an fsync. The broker's own flush policy holds besides."},
 	{topic: "index.interval.bytes", broker: "log.index.interval.bytes", kind: typeInt, def: "4096", max: maxInt32,
 		doc: "Bytes of a segment between two entries of its indexes, of segments to come."},
@@ -67,18 +67,18 @@ var options = []option{
 		doc: "How many replicas must be in sync for a produce with acks=all to be taken. This broker has one."},
 	{topic: "preallocate", broker: "log.preallocate", kind: typeBool, def: "false",
 		doc: "Accepted for tools that set it. Segments grow as they are written either way."},
-	{topic: "retention.bytes", broker: "log.retention.bytes", kind: typeLong, def: "-1", min: -1, max: noLimit,
-		doc: "Bytes a partition may have before its oldest segments are deleted, with policy delete. -1: no limit."},
-	{topic: "retention.ms", broker: "log.retention.ms", kind: typeLong, def: "604800000", min: -1, max: noLimit, unset: true,
+	{topic: "retention.bytes", broker: "log.retention.bytes", kind: typeLong, def: "-1", min: -noLimit, max: noLimit,
+		doc: "Bytes a partition may have before its oldest segments are deleted, with policy delete. Below 0: no limit."},
+	{topic: "retention.ms", broker: "log.retention.ms", kind: typeLong, def: "604800000", min: -1, max: noLimit, elsewhere: inKafka("log.retention.hours", "168"),
 		doc: "Age at which segments are deleted, with policy delete. -1: never."},
 	{topic: "segment.bytes", broker: "log.segment.bytes", kind: typeInt, def: "1073741824", min: 1 << 20, max: maxInt32,
 		static: func(c *Config) string { return strconv.FormatInt(c.SegmentBytes, 10) },
 		doc:    "Length at which a segment is closed and the next begun."},
 	{topic: "segment.index.bytes", broker: "log.index.size.max.bytes", kind: typeInt, def: "10485760", min: 4, max: maxInt32,
 		doc: "Length of an index at which its segment is closed and the next begun."},
-	{topic: "segment.jitter.ms", broker: "log.roll.jitter.ms", kind: typeLong, def: "0", max: noLimit, unset: true,
+	{topic: "segment.jitter.ms", broker: "log.roll.jitter.ms", kind: typeLong, def: "0", max: noLimit, elsewhere: inKafka("log.roll.jitter.hours", "0"),
 		doc: "Up to how much segment.ms is shortened, by a random part of it for each partition, lest all roll at once."},
-	{topic: "segment.ms", broker: "log.roll.ms", kind: typeLong, def: "604800000", min: 1, max: noLimit, unset: true, static: (*Config).staticRollMs,
+	{topic: "segment.ms", broker: "log.roll.ms", kind: typeLong, def: "604800000", min: 1, max: noLimit, elsewhere: inKafka("log.roll.hours", "168"), static: (*Config).staticRollMs,
 		doc: "Age at which a segment is closed and the next begun."},
 	{topic: "unclean.leader.election.enable", broker: "unclean.leader.election.enable", kind: typeBool, def: "false",
 		doc: "Whether a replica that is not in sync may lead. With one replica there is none."},
@@ -137,6 +137,10 @@ var options = []option{
 	{broker: "socket.request.max.bytes", kind: typeInt, def: "104857600", fixed: true,
 		static: func(c *Config) string { return strconv.Itoa(c.RequestMaxBytes) },
 		doc:    "The longest request."},
+}
+
+func inKafka(name, value string) setting {
+	return setting{name, value, kmsg.ConfigSourceDefaultConfig}
 }
 
 // topicOption finds an option by its name on topics, or nil.

@@ -18,7 +18,7 @@ type topicConfig struct {
 
 	compact, remove bool  // cleanup.policy has compact, and delete
 	retentionMs     int64 // -1: no limit
-	retentionBytes  int64 // -1: no limit
+	retentionBytes  int64 // below 0: no limit
 	fileDeleteDelay time.Duration
 
 	minDirtyRatio     float64 // 0 to 1
