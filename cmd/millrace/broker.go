@@ -19,6 +19,7 @@ import (
 type brokerFlags struct {
 	flush    string
 	logLevel string
+	metrics  string
 }
 
 func newBroker() *cobra.Command {
@@ -42,7 +43,7 @@ everything else is logged to standard error.
 			if err := flags.apply(&cfg, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			return runBroker(cmd.Context(), cfg, cmd.OutOrStdout())
+			return runBroker(cmd.Context(), cfg, flags.metrics, cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()
@@ -58,6 +59,7 @@ everything else is logged to standard error.
 	f.IntVar(&cfg.MessageMaxBytes, "message-max-bytes", 1048588, "largest record batch")
 	f.Int64Var(&cfg.RequestMemory, "request-memory", 256<<20, "bytes of all requests in memory together")
 	f.DurationVar(&cfg.GroupInitialRebalanceDelay, "group-initial-rebalance-delay", 0, "how long a new group waits for more members")
+	f.StringVar(&flags.metrics, "metrics", "", "`host:port` of an HTTP server with /metrics (Prometheus) and /healthz; without a host 127.0.0.1; empty: none")
 	f.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
@@ -78,15 +80,27 @@ func (f *brokerFlags) apply(cfg *broker.Config, logs io.Writer) error {
 	return nil
 }
 
-// runBroker serves until ctx ends.
-func runBroker(ctx context.Context, cfg broker.Config, out io.Writer) error {
-	b, err := broker.Open(ctx, cfg)
+// runBroker serves until ctx ends, with metrics at an address if there is one.
+func runBroker(ctx context.Context, cfg broker.Config, metricsAddr string, out io.Writer) (err error) {
+	m, err := listenMetrics(metricsAddr, cfg.Logger)
 	if err != nil {
 		return err
 	}
+	if m != nil {
+		cfg.Metrics = m.registry
+	}
+	b, err := broker.Open(ctx, cfg)
+	if err != nil {
+		return errors.Join(err, m.Close())
+	}
+	m.serve(b.Health)
+	defer func() { err = errors.Join(err, b.Close(), m.Close()) }()
+	if m != nil {
+		cfg.Logger.Info("metrics", "url", "http://"+m.addr()+"/metrics")
+	}
 	if _, err := fmt.Fprintf(out, "listening on %s\n", b.ListenAddr()); err != nil {
-		return errors.Join(err, b.Close())
+		return err
 	}
 	<-ctx.Done()
-	return b.Close()
+	return nil
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
+
+	"github.com/millrace/millrace/cmd/millrace/internal/cli"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -211,8 +213,9 @@ func TestFlags(t *testing.T) {
 		{"broker", "surplus"},
 		{"broker", "--advertise", "nowhere"},
 		{"broker", "--partitions", "-2"},
+		{"broker", "--metrics", "nowhere"},
 	} {
-		root := newRoot()
+		root := newRoot(new(cli.Flags))
 		root.SetArgs(args)
 		root.SetOut(io.Discard)
 		root.SetErr(io.Discard)

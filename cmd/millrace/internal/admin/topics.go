@@ -4,6 +4,7 @@ package admin
 
 import (
 	"context"
+	"encoding/base64"
 	"io"
 	"strings"
 
@@ -43,7 +44,7 @@ func topicID(id kadm.TopicID) string {
 	if id == (kadm.TopicID{}) {
 		return ""
 	}
-	return id.String()
+	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
 // splitConfigs turns "key=value" into pairs.

@@ -59,8 +59,15 @@ func (f *Flags) Admin(ctx context.Context, fn func(ctx context.Context, adm *kad
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w within %v: %w", ErrUnreachable, f.Timeout, err)
 	}
+	if err != nil && strings.Contains(err.Error(), tooOld) {
+		return fmt.Errorf("the broker does not know this request: %w", err)
+	}
 	return err
 }
+
+// tooOld is in kgo's error for a request that a broker does not announce; it has
+// no name.
+const tooOld = "broker is too old"
 
 // options are the flags as the client's.
 func (f *Flags) options() ([]kgo.Opt, error) {

@@ -19,12 +19,12 @@ type Producing struct {
 
 var codecs = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 
-// Add gives cmd the flags.
-func (p *Producing) Add(cmd *cobra.Command) {
+// Add gives cmd the flags. linger is the default of one of them.
+func (p *Producing) Add(cmd *cobra.Command, linger time.Duration) {
 	f := cmd.Flags()
 	f.StringVarP(&p.Codec, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
 	f.StringVar(&p.Acks, "acks", "all", "who acknowledges a batch: all (in-sync replicas), 1 (the leader) or 0 (nobody)")
-	f.DurationVar(&p.Linger, "linger", 5*time.Millisecond, "how long a batch waits for more records")
+	f.DurationVar(&p.Linger, "linger", linger, "how long a batch waits for more records")
 	f.Int32Var(&p.BatchBytes, "batch-bytes", 1000012, "largest batch")
 	_ = cmd.RegisterFlagCompletionFunc("compression", cobra.FixedCompletions(codecs, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("acks", cobra.FixedCompletions([]string{"all", "1", "0"}, cobra.ShellCompDirectiveNoFileComp))

@@ -48,9 +48,7 @@ asked for, however late it was.`,
 		},
 		ValidArgsFunction: cli.First(f.Topics()),
 	}
-	l.add(cmd, 10_000, 1000)
-	cmd.Flags().Lookup("linger").DefValue = "0s"
-	l.Linger = 0
+	l.add(cmd, 10_000, 1000, 0)
 	return cmd
 }
 

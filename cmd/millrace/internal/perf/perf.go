@@ -5,6 +5,7 @@ package perf
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,13 +28,13 @@ type load struct {
 	cli.Producing
 }
 
-func (l *load) add(cmd *cobra.Command, records int64, rate float64) {
+func (l *load) add(cmd *cobra.Command, records int64, rate float64, linger time.Duration) {
 	p := cmd.Flags()
 	p.Int64VarP(&l.records, "records", "n", records, "how many records")
 	p.IntVarP(&l.size, "size", "s", 100, "bytes of a record's value")
 	p.Float64VarP(&l.rate, "rate", "r", rate, "records a second to aim at; 0: as many as can be")
 	p.BoolVarP(&l.quiet, "quiet", "q", false, "no line each second on standard error")
-	l.Producing.Add(cmd)
+	l.Producing.Add(cmd, linger)
 }
 
 func (l *load) check(smallest int) error {

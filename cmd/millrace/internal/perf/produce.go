@@ -45,7 +45,7 @@ when it was meant to be sent, without from when the client took it.`,
 		},
 		ValidArgsFunction: cli.First(f.Topics()),
 	}
-	l.add(cmd, 100_000, 0)
+	l.add(cmd, 100_000, 0, 5*time.Millisecond)
 	return cmd
 }
 
@@ -67,7 +67,9 @@ type sender struct {
 	ended  time.Time
 }
 
-func newSender(cl *kgo.Client, lines io.Writer) *sender { return &sender{cl: cl, meter: newMeter(lines)} }
+func newSender(cl *kgo.Client, lines io.Writer) *sender {
+	return &sender{cl: cl, meter: newMeter(lines)}
+}
 
 // run sends l.records records and waits for their acknowledgements. value gets
 // the time, since the start, at which a record is meant to be sent.

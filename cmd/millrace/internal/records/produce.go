@@ -56,7 +56,7 @@ acknowledged. The first record that fails ends it.`,
 	}
 	f.Add(cmd)
 	in.add(cmd)
-	how.Add(cmd)
+	how.Add(cmd, 5*time.Millisecond)
 	cmd.Flags().Float64Var(&rate, "rate", 0, "records a second; 0: as fast as can be")
 	return cmd
 }

@@ -15,7 +15,7 @@ type tracker struct {
 	mu       sync.Mutex
 	left     map[topicPartition]span // where from is below to
 	ends     map[topicPartition]int64
-	assigned bool                    // once: until then nothing is done
+	assigned bool // once: until then nothing is done
 }
 
 // trackAll follows what was asked for partition by partition.
