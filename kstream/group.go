@@ -15,18 +15,18 @@ type Grouped[K, V any] struct {
 	stream flow.Stream[K, V]
 }
 
-// A GroupOption is an option of [KStream.GroupByKey].
-type GroupOption interface{ applyGroup(*groupOptions) }
+// An Option is an option of an operator that may have to repartition its stream.
+type Option interface{ applyStream(*streamOptions) }
 
-type groupOptions struct{ name string }
+type streamOptions struct{ name string }
 
-type groupName string
+type streamName string
 
-func (n groupName) applyGroup(o *groupOptions) { o.name = string(n) }
+func (n streamName) applyStream(o *streamOptions) { o.name = string(n) }
 
-// Named names the repartition topic of a grouping: <application id>-<name>-repartition.
-// [KStream.GroupByKey] needs it where the key was changed before.
-func Named(name string) GroupOption { return groupName(name) }
+// Named names the repartition topic of an operator: <application
+// id>-<name>-repartition. It is needed where the key was changed before.
+func Named(name string) Option { return streamName(name) }
 
 // GroupBy groups the records by another key, which f computes. They go through
 // the repartition topic <application id>-<name>-repartition, so that equal keys
@@ -40,15 +40,24 @@ func (s *KStream[K, V]) GroupBy[K2 any](name string, f func(K, V) K2) *Grouped[K
 // GroupByKey groups the records by the key that they have. Where the key was
 // changed since the records were last read from a topic, they go through a
 // repartition topic, which [Named] must then name.
-func (s *KStream[K, V]) GroupByKey(options ...GroupOption) *Grouped[K, V] {
-	var o groupOptions
-	for _, opt := range options {
-		opt.applyGroup(&o)
-	}
+func (s *KStream[K, V]) GroupByKey(options ...Option) *Grouped[K, V] {
+	return &Grouped[K, V]{s.partitioned(options)}
+}
+
+// partitioned is the stream with its records in the partitions of their keys.
+func (s *KStream[K, V]) partitioned(options []Option) flow.Stream[K, V] {
 	if !s.end.Rekeyed {
-		return &Grouped[K, V]{s.end}
+		return s.end
 	}
-	return &Grouped[K, V]{flow.Repartition(s.end, o.name)}
+	return flow.Repartition(s.end, gather(options).name)
+}
+
+func gather(options []Option) streamOptions {
+	var o streamOptions
+	for _, opt := range options {
+		opt.applyStream(&o)
+	}
+	return o
 }
 
 // Count counts the records of each key in the store of that name. Records with

@@ -22,27 +22,22 @@ type Step[V, A any] = func(opt.V[A], V) opt.V[A]
 // the highest of the values that went into it.
 func Aggregate[K, V, A any](in flow.Stream[K, V], op, name string, step Step[V, A], options ...Option) *KTable[K, A] {
 	o := gather(options)
-	g := in.T.Graph()
 	what := fmt.Sprintf("store %q", name)
 	keys, values := in.KeySerde(what), valuesOf[A](in.T, o, what)
-	def := g.AddStore(&plan.Store{
-		Name: name, Site: plan.Site(),
-		Open: func(base state.Base, opt state.Options) state.Store {
-			return state.OpenKeyValue(name, keys, values, base, opt)
-		},
-	})
+	def := keyValue(in.T, name, keys, values)
+	need := &oldNeed{}
 	a := aggregation[K, V, A]{step: step, nullKey: keys.IsNull, nullValue: in.NullValue()}
 	out := flow.Then(in, op, name, func(env plan.Env, n *plan.Node, next flow.Next[K, flow.Change[A]]) flow.Next[K, V] {
 		store := env.Store(name).(*state.KeyValueStore[K, A])
 		if o.emit == window.OnCommit {
 			results := next
-			env.AtCommit(n, func() error { return emitDirty(store, results) })
+			env.AtCommit(n, func() error { return emitDirty(store, need, results) })
 			next = func(processor.Record[K, flow.Change[A]]) error { return nil }
 		}
 		return a.entry(env, n, store, next)
 	}, def)
 	out.Keys = keys
-	return &KTable[K, A]{changes: out, values: values}
+	return &KTable[K, A]{changes: out, values: values, old: need, rows: storeRows[K, A](name), stores: []*plan.Store{def}}
 }
 
 // An aggregation is what the tasks of one aggregation share.
@@ -72,11 +67,7 @@ func (a aggregation[K, V, A]) entry(env plan.Env, n *plan.Node, store *state.Key
 			ts = max(ts, c.Timestamp)
 		}
 		now := a.step(old, r.Value)
-		if now.OK {
-			store.Set(c, now.Value, ts)
-		} else {
-			store.Unset(c, ts)
-		}
+		set(store, c, now, ts)
 		return next(processor.Record[K, flow.Change[A]]{
 			Key: r.Key, Value: flow.Change[A]{Old: old, New: now}, Timestamp: ts, Headers: r.Headers,
 		})
@@ -84,11 +75,18 @@ func (a aggregation[K, V, A]) entry(env plan.Env, n *plan.Node, store *state.Key
 }
 
 // emitDirty sends on the latest result of each key that the open layer has
-// changed. What went before is not read: nobody here asks for it.
-func emitDirty[K, A any](store *state.KeyValueStore[K, A], next flow.Next[K, flow.Change[A]]) error {
+// changed, with what it was at the last commit if anyone needs that.
+func emitDirty[K, A any](store *state.KeyValueStore[K, A], need *oldNeed, next flow.Next[K, flow.Change[A]]) error {
 	return store.EachDirty(func(key K, c *state.Cell[A]) error {
-		return next(processor.Record[K, flow.Change[A]]{
-			Key: key, Value: flow.Change[A]{New: opt.V[A]{Value: c.Value, OK: c.OK}}, Timestamp: c.Timestamp,
-		})
+		change := flow.Change[A]{New: opt.V[A]{Value: c.Value, OK: c.OK}}
+		timestamp := c.Timestamp
+		if need.on {
+			old, _, ok, err := store.OldOf(c)
+			if err != nil {
+				return err
+			}
+			change.Old = opt.V[A]{Value: old, OK: ok}
+		}
+		return next(processor.Record[K, flow.Change[A]]{Key: key, Value: change, Timestamp: timestamp})
 	})
 }

@@ -19,6 +19,7 @@ type tableOptions struct {
 	emit   window.EmitMode
 	values any // a serde.Serde of the table's value type
 	retain time.Duration
+	store  string
 }
 
 type optionFunc func(*tableOptions)
@@ -34,6 +35,12 @@ func Emit(mode window.EmitMode) Option {
 // Without it the encoding is found by type. A must be the type of the values.
 func Values[A any](s serde.Serde[A]) Option {
 	return optionFunc(func(o *tableOptions) { o.values = s })
+}
+
+// Store gives a table that needs none a store of that name, with a changelog: for
+// queries, and for joins that look rows up.
+func Store(name string) Option {
+	return optionFunc(func(o *tableOptions) { o.store = name })
 }
 
 // Retention says how long a window's row is kept after the window's start, by

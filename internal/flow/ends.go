@@ -73,8 +73,27 @@ func output[K, V, W any](out plan.Output, keys serde.Serde[K], values serde.Serd
 
 // Repartition sends s through a topic of the application's own, so that records
 // of equal keys meet in one task, and returns the stream that comes out of it.
-// Records with a null key are dropped: they could meet nothing.
+// Records with a null key are dropped, since they can meet nothing.
 func Repartition[K, V any](s Stream[K, V], name string) Stream[K, V] {
+	isNull := s.KeySerde("repartition").IsNull
+	if isNull == nil {
+		return RepartitionAll(s, name)
+	}
+	keyed := Then(s, "filter", "", func(env plan.Env, n *plan.Node, next Next[K, V]) Next[K, V] {
+		return func(r processor.Record[K, V]) error {
+			if isNull(r.Key) {
+				env.Drop(n, "null key before a repartition topic")
+				return nil
+			}
+			return next(r)
+		}
+	})
+	return RepartitionAll(keyed.Same(s), name)
+}
+
+// RepartitionAll is Repartition with the records that have a null key, in any
+// partition.
+func RepartitionAll[K, V any](s Stream[K, V], name string) Stream[K, V] {
 	g := s.T.Graph()
 	topic := g.Repartition(name)
 	what := fmt.Sprintf("repartition topic %q", topic)
@@ -82,19 +101,7 @@ func Repartition[K, V any](s Stream[K, V], name string) Stream[K, V] {
 		g.Fail(plan.Site(), "the key has changed, so the records go through a repartition topic, which needs a name")
 	}
 	keys, values := s.KeySerde(what), s.ValueSerde(what)
-	keyed := Then(s, "filter", "", func(env plan.Env, n *plan.Node, next Next[K, V]) Next[K, V] {
-		if keys.IsNull == nil {
-			return next
-		}
-		return func(r processor.Record[K, V]) error {
-			if keys.IsNull(r.Key) {
-				env.Drop(n, "null key before a repartition topic")
-				return nil
-			}
-			return next(r)
-		}
-	})
-	Sink(keyed, topic, true, keys, values, func(v V) (V, bool) { return v, true })
+	Sink(s, topic, true, keys, values, func(v V) (V, bool) { return v, true })
 	return Source(s.T, topic, true, keys, values)
 }
 

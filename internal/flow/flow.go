@@ -19,8 +19,8 @@ import (
 type Next[K, V any] = func(processor.Record[K, V]) error
 
 // A Change is an update of a table's row. Old is what the row held before, New
-// what it holds now; none is a row that is not there. Where a table sends its
-// changes on once a commit, Old is left out.
+// what it holds now; none is a row that is not there. A table that sends its changes
+// on once a commit, or that has no store, leaves Old out if nobody needs it.
 type Change[V any] struct {
 	Old, New opt.V[V]
 }
