@@ -10,8 +10,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ApiVersions (18), versions 0-4. No features are announced, since there are
-// none yet: so no transactions of version 2, no KIP-848 groups.
+// ApiVersions (18), versions 0-4.
+
+// A feature is one that clients ask for by name and level (KIP-584).
+type feature struct {
+	name     string
+	min, max int16 // levels that could be chosen
+	level    int16 // that is in force
+}
+
+// features has those of this broker. Levels can't be changed: their epoch is 0.
+// There are no transactions of version 2 yet.
+func features() []feature {
+	return []feature{
+		{name: "group.version", min: 0, max: 1, level: 1}, // KIP-848 consumer groups
+	}
+}
 
 // softwareName is what KIP-511 allows as name and version of a client.
 var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
@@ -25,6 +39,18 @@ func (b *Broker) apiVersions(_ context.Context, r *request) kmsg.Response {
 	}
 	for _, a := range apis() {
 		resp.ApiKeys = append(resp.ApiKeys, versionsOf(a))
+	}
+	resp.FinalizedFeaturesEpoch = 0
+	for _, f := range features() {
+		// Clients before v4 fail at a lowest level of 0 (KAFKA-17492).
+		if f.min > 0 || req.Version >= 4 {
+			s := kmsg.NewApiVersionsResponseSupportedFeature()
+			s.Name, s.MinVersion, s.MaxVersion = f.name, f.min, f.max
+			resp.SupportedFeatures = append(resp.SupportedFeatures, s)
+		}
+		n := kmsg.NewApiVersionsResponseFinalizedFeature()
+		n.Name, n.MinVersionLevel, n.MaxVersionLevel = f.name, f.level, f.level
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, n)
 	}
 	return resp
 }

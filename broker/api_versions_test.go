@@ -26,7 +26,7 @@ func TestApiVersionsAnnouncesWhatClientsNegotiate(t *testing.T) {
 		"FindCoordinator 0-6", "JoinGroup 0-9", "Heartbeat 0-4", "LeaveGroup 0-5", "SyncGroup 0-5", "DescribeGroups 0-6",
 		"ListGroups 0-5", "ApiVersions 0-4", "CreateTopics 2-7", "DeleteTopics 1-6", "DeleteRecords 0-2", "InitProducerID 0-5",
 		"OffsetForLeaderEpoch 2-4", "DescribeConfigs 1-4", "AlterConfigs 0-2", "DescribeLogDirs 1-4", "CreatePartitions 0-3", "DeleteGroups 0-2",
-		"ElectLeaders 0-2", "IncrementalAlterConfigs 0-1", "DescribeCluster 0-2", "DescribeProducers 0-0",
+		"ElectLeaders 0-2", "IncrementalAlterConfigs 0-1", "OffsetDelete 0-0", "DescribeCluster 0-2", "DescribeProducers 0-0", "ConsumerGroupHeartbeat 0-1", "ConsumerGroupDescribe 0-1",
 		"ListConfigResources 0-1", "DescribeTopicPartitions 0-0",
 	}
 	for v := int16(0); v <= 4; v++ {
@@ -38,6 +38,23 @@ func TestApiVersionsAnnouncesWhatClientsNegotiate(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" || resp.ErrorCode != 0 {
 			t.Errorf("v%d: code %d\n%s", v, resp.ErrorCode, diff)
+		}
+		var supported, finalized []string
+		for _, f := range resp.SupportedFeatures {
+			supported = append(supported, fmt.Sprintf("%s %d-%d", f.Name, f.MinVersion, f.MaxVersion))
+		}
+		for _, f := range resp.FinalizedFeatures {
+			finalized = append(finalized, fmt.Sprintf("%s %d", f.Name, f.MaxVersionLevel))
+		}
+		var wantSupported, wantFinalized []string
+		if v >= 3 {
+			wantFinalized = []string{"group.version 1"}
+		}
+		if v >= 4 {
+			wantSupported = []string{"group.version 0-1"} // before v4 a lowest level of 0 kills clients
+		}
+		if diff := cmp.Diff(wantSupported, supported) + cmp.Diff(wantFinalized, finalized); diff != "" {
+			t.Errorf("v%d: features\n%s", v, diff)
 		}
 	}
 }

@@ -117,6 +117,10 @@ func (b *Broker) open(ctx, serving context.Context) (err error) {
 	return nil
 }
 
+// maxGroupAppend leaves room in a batch of Kafka's largest size, of which the
+// overhead of its records is a part.
+const maxGroupAppend = 1_000_000
+
 // startGroups makes the offsets topic if it is missing, and begins to load the
 // groups.
 func (b *Broker) startGroups(ctx, serving context.Context) error {
@@ -137,10 +141,21 @@ func (b *Broker) startGroups(ctx, serving context.Context) error {
 		InitialRebalanceDelay: b.cfg.GroupInitialRebalanceDelay,
 		MinSessionTimeout:     b.cfg.GroupMinSessionTimeout,
 		MaxSessionTimeout:     b.cfg.GroupMaxSessionTimeout,
+		GroupMaxSize:          b.cfg.GroupMaxSize,
 		OffsetRetention:       b.cfg.OffsetsRetention,
-		TopicName:             b.topicName,
-		TopicID:               b.topicID,
-		Logger:                b.log,
+		MaxMetadataBytes:      b.cfg.OffsetMetadataMaxBytes,
+		MaxRecordBytes:        min(maxGroupAppend, t.config().maxMessageBytes),
+
+		ConsumerSessionTimeout:    b.cfg.ConsumerSessionTimeout,
+		ConsumerHeartbeatInterval: b.cfg.ConsumerHeartbeatInterval,
+		ConsumerMaxSize:           b.cfg.ConsumerGroupMaxSize,
+		Migration:                 group.MigrationPolicy(b.cfg.ConsumerMigration),
+
+		TopicName:       b.topicName,
+		TopicID:         b.topicID,
+		PartitionExists: b.partitionExists,
+		Topics:          b.topics.groupTopics,
+		Logger:          b.log,
 	})
 	b.groups.Start(serving)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"strconv"
 	"time"
@@ -31,6 +32,17 @@ const (
 	// after the first batch that has had none: a crash of the machine costs at
 	// most what was acknowledged in that time.
 	FlushInterval
+)
+
+// MigrationPolicy says which groups may change between the classic protocol and
+// the consumer protocol of KIP-848 while they have members.
+type MigrationPolicy uint8
+
+const (
+	MigrateBothWays MigrationPolicy = iota // "bidirectional"
+	MigrateUp                              // "upgrade": from classic to consumer only
+	MigrateDown                            // "downgrade": from consumer to classic only
+	MigrateNever                           // "disabled"
 )
 
 // FlushPolicy is a mode and the interval of FlushInterval.
@@ -82,7 +94,15 @@ type Config struct {
 	GroupInitialRebalanceDelay time.Duration
 	GroupMinSessionTimeout     time.Duration // 6s: group.min.session.timeout.ms
 	GroupMaxSessionTimeout     time.Duration // 30min: group.max.session.timeout.ms
+	GroupMaxSize               int           // no limit: group.max.size
 	OffsetsRetention           time.Duration // 7 days: offsets.retention.minutes
+	OffsetMetadataMaxBytes     int           // 4096: offset.metadata.max.bytes
+
+	// Of consumer groups (KIP-848):
+	ConsumerSessionTimeout    time.Duration   // 45s: group.consumer.session.timeout.ms
+	ConsumerHeartbeatInterval time.Duration   // 5s: group.consumer.heartbeat.interval.ms
+	ConsumerGroupMaxSize      int             // no limit: group.consumer.max.size
+	ConsumerMigration         MigrationPolicy // MigrateBothWays: group.consumer.migration.policy
 
 	Logger *slog.Logger // slog.Default()
 
@@ -115,7 +135,12 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.OffsetsPartitions, 8)
 	setDefault(&c.GroupMinSessionTimeout, 6*time.Second)
 	setDefault(&c.GroupMaxSessionTimeout, 30*time.Minute)
+	setDefault(&c.GroupMaxSize, math.MaxInt32)
 	setDefault(&c.OffsetsRetention, 7*24*time.Hour)
+	setDefault(&c.OffsetMetadataMaxBytes, 4096)
+	setDefault(&c.ConsumerSessionTimeout, 45*time.Second)
+	setDefault(&c.ConsumerHeartbeatInterval, 5*time.Second)
+	setDefault(&c.ConsumerGroupMaxSize, math.MaxInt32)
 	if c.FS == nil {
 		c.FS = vfs.OS{}
 		if c.Dir == "" {
@@ -139,6 +164,9 @@ func (c *Config) check() error {
 	var errs []error
 	if c.Flush.Mode > FlushInterval {
 		errs = append(errs, fmt.Errorf("flush mode %d is unknown", c.Flush.Mode))
+	}
+	if c.ConsumerMigration > MigrateNever {
+		errs = append(errs, fmt.Errorf("migration policy %d is unknown", c.ConsumerMigration))
 	}
 	if c.Advertise != "" {
 		if _, _, err := splitAddr(c.Advertise); err != nil {
@@ -167,7 +195,12 @@ func (c *Config) check() error {
 		{"GroupInitialRebalanceDelay", int64(c.GroupInitialRebalanceDelay)},
 		{"GroupMinSessionTimeout", int64(c.GroupMinSessionTimeout)},
 		{"GroupMaxSessionTimeout", int64(c.GroupMaxSessionTimeout)},
+		{"GroupMaxSize", int64(c.GroupMaxSize)},
 		{"OffsetsRetention", int64(c.OffsetsRetention)},
+		{"OffsetMetadataMaxBytes", int64(c.OffsetMetadataMaxBytes)},
+		{"ConsumerSessionTimeout", int64(c.ConsumerSessionTimeout)},
+		{"ConsumerHeartbeatInterval", int64(c.ConsumerHeartbeatInterval)},
+		{"ConsumerGroupMaxSize", int64(c.ConsumerGroupMaxSize)},
 	} {
 		if n.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is negative: %d", n.name, n.value))

@@ -78,8 +78,11 @@ func apis() []api {
 		{key: kmsg.DeleteGroups, min: 0, max: 2, keeps: true, handle: (*Broker).deleteGroups},
 		{key: kmsg.ElectLeaders, min: 0, max: 2, handle: (*Broker).electLeaders},
 		{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, handle: (*Broker).incrementalAlterConfigs},
+		{key: kmsg.OffsetDelete, min: 0, max: 0, keeps: true, handle: (*Broker).offsetDelete},
 		{key: kmsg.DescribeCluster, min: 0, max: 2, handle: (*Broker).describeCluster},
 		{key: kmsg.DescribeProducers, min: 0, max: 0, handle: (*Broker).describeProducers},
+		{key: kmsg.ConsumerGroupHeartbeat, min: 0, max: 1, keeps: true, handle: (*Broker).consumerGroupHeartbeat},
+		{key: kmsg.ConsumerGroupDescribe, min: 0, max: 1, keeps: true, handle: (*Broker).consumerGroupDescribe},
 		{key: kmsg.ListConfigResources, min: 0, max: 1, handle: (*Broker).listConfigResources},
 		{key: kmsg.DescribeTopicPartitions, min: 0, max: 0, handle: (*Broker).describeTopicPartitions},
 	}

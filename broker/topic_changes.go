@@ -151,6 +151,7 @@ func (r *registry) remove(ctx context.Context, id topicID) error {
 	delete(r.byName, t.name)
 	delete(r.byID, t.id)
 	r.count -= len(t.partitions())
+	r.picture.Store(nil)
 	r.mu.Unlock()
 	r.metrics.topics.Forget(t.metrics)
 	r.log.Info("topic deleted", "topic", t.name, "topic_id", t.id.String())

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/millrace/millrace/broker/internal/group"
 	"github.com/millrace/millrace/broker/internal/metrics"
 	"github.com/millrace/millrace/broker/internal/seglog"
 	"github.com/millrace/millrace/internal/vfs"
@@ -87,6 +88,8 @@ type registry struct {
 	byName map[string]*topic
 	byID   map[topicID]*topic
 	count  int // partitions of all topics
+
+	picture atomic.Pointer[group.Topics] // of both maps; nil if they have changed since. Written with mu
 }
 
 // openRegistry loads the metadata, counts one incarnation up, removes what no
@@ -256,6 +259,7 @@ func (r *registry) publish(t *topic, parts []*partition) {
 	r.count += len(parts) - len(t.partitions())
 	t.parts.Store(&parts)
 	r.byName[t.name], r.byID[t.id] = t, t
+	r.picture.Store(nil)
 }
 
 // named returns the topic, or nil.

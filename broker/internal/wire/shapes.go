@@ -281,6 +281,15 @@ var shapes = map[int16]shape{
 		}},
 		{k: i8}, // ValidateOnly
 	}},
+	47: {flexible: -1, fields: []field{ // OffsetDelete
+		{k: str}, // GroupId
+		{k: list, sub: []field{ // Topics
+			{k: str}, // Name
+			{k: list, sub: []field{ // Partitions
+				{k: i32}, // PartitionIndex
+			}},
+		}},
+	}},
 	60: {flexible: 0, fields: []field{ // DescribeCluster
 		{k: i8},          // IncludeClusterAuthorizedOperations
 		{k: i8, from: 1}, // EndpointType
@@ -291,6 +300,25 @@ var shapes = map[int16]shape{
 			{k: str},             // Name
 			{k: list, elem: i32}, // PartitionIndexes
 		}},
+	}},
+	68: {flexible: 0, fields: []field{ // ConsumerGroupHeartbeat
+		{k: str},             // GroupId
+		{k: str},             // MemberId
+		{k: i32},             // MemberEpoch
+		{k: str},             // InstanceId
+		{k: str},             // RackId
+		{k: i32},             // RebalanceTimeoutMs
+		{k: list, elem: str}, // SubscribedTopicNames
+		{k: str, from: 1},    // SubscribedTopicRegex
+		{k: str},             // ServerAssignor
+		{k: list, sub: []field{ // TopicPartitions
+			{k: uuid},            // TopicId
+			{k: list, elem: i32}, // Partitions
+		}},
+	}},
+	69: {flexible: 0, fields: []field{ // ConsumerGroupDescribe
+		{k: list, elem: str}, // GroupIds
+		{k: i8},              // IncludeAuthorizedOperations
 	}},
 	74: {flexible: 0, fields: []field{ // ListConfigResources
 		{k: list, from: 1, elem: i8}, // ResourceTypes
