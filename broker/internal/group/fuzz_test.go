@@ -4,6 +4,7 @@ package group
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -42,6 +43,28 @@ func FuzzReplay(f *testing.F) {
 		o.Version, o.Metadata = version, "m"
 		seeds = append(seeds, Record{offsetTombstone("g", tp).Key, o.AppendTo(nil)})
 	}
+	c := newCore(testConfig(nil))
+	cg := c.create("g")
+	cg.modern = newModern()
+	mod := cg.modern
+	mod.epoch, mod.hash, mod.assignmentEpoch, mod.assignmentTime = 3, 4, 2, 5
+	one := [16]byte{1}
+	mod.put(&consumer{
+		consumerMeta{
+			id: "a", instance: kmsg.StringPtr("one"), rack: kmsg.StringPtr("r"), client: Client{"a", "/10.0.0.1"},
+			rebalanceTimeout: time.Minute, topics: []string{"t", "u"}, regex: "x.*", assignor: kmsg.StringPtr("range"),
+			classic: &classicMeta{10 * time.Second, []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: subscribe("t")}}},
+		},
+		consumerState{memberUnrevoked, 2, 1, owned{one: {0: 1, 1: 2}}, owned{one: {2: 1}}},
+	})
+	mod.put(&consumer{consumerMeta{id: "b"}, consumerState{epoch: epochLeaveStatic}})
+	mod.targets["a"] = partitions{one: {0, 1}}
+	mod.regexes["x.*"] = []string{"x", "xx"}
+	mod.oldMeta = true
+	seeds = append(seeds, modernRecords(cg)...)
+	for _, r := range modernRecords(cg) {
+		seeds = append(seeds, Record{Key: r.Key})
+	}
 	for _, r := range seeds {
 		f.Add(r.Key, r.Value)
 	}
@@ -55,6 +78,9 @@ func FuzzReplay(f *testing.F) {
 		}
 		var again []Record
 		for _, g := range c.groups {
+			if g.modern != nil {
+				again = append(again, modernRecords(g)...)
+			}
 			if g.persisted {
 				again = append(again, groupRecord(g))
 			}
@@ -74,6 +100,85 @@ func FuzzReplay(f *testing.F) {
 				break
 			}
 			now = fx.deadline
+		}
+	})
+}
+
+// modernRecords returns all that the log must have of a consumer group.
+func modernRecords(g *group) []Record {
+	mod := g.modern
+	recs := []Record{epochRecord(g.id, mod), targetEpochRecord(g.id, mod)}
+	if mod.oldMeta {
+		r := groupKeyTombstone(keyPartitionMeta, g.id)
+		r.Value = []byte{0, 0, 1, 0}
+		recs = append(recs, r)
+	}
+	for _, id := range mod.ids() {
+		m := mod.members[id]
+		recs = append(recs, memberRecord(g.id, &m.consumerMeta), currentRecord(g.id, id, &m.consumerState))
+	}
+	for id, target := range mod.targets {
+		recs = append(recs, targetRecord(g.id, id, target))
+	}
+	for expr, topics := range mod.regexes {
+		recs = append(recs, regexRecord(g.id, expr, topics, 1))
+	}
+	return recs
+}
+
+// TestModernRecordsSurviveTheLog: what is written of a consumer group is read
+// back, in any order.
+func TestModernRecordsSurviveTheLog(t *testing.T) {
+	h := newCheckedCore(t, testConfig(nil))
+	h.topics = NewTopics([]Topic{{"orders", [16]byte{1}, 5}, {"users", [16]byte{2}, 3}})
+	h.step(topicsEvent{h.topics})
+	for i, name := range []string{"a", "b", "c"} {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, "g", name, 1000
+		req.InstanceID, req.RackID, req.SubscribedTopicRegex = &name, &name, kmsg.StringPtr("o.*")
+		req.SubscribedTopicNames = []string{"users"}
+		req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		h.step(consumerHeartbeatEvent{token: token(i + 1), client: someClient, req: req})
+	}
+	want := settledImages(h.core, nil)
+	recs := modernRecords(h.core.groups["g"])
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		rng.Shuffle(len(recs), func(i, j int) { recs[i], recs[j] = recs[j], recs[i] })
+		got := settledImages(replayed(t, testConfig(nil), recs), nil)
+		if diff := cmp.Diff(want, got, compareUnexported); diff != "" {
+			t.Fatalf("-live +replayed:\n%s", diff)
+		}
+	}
+}
+
+// FuzzReadSubscription: the readers of the consumer protocol agree with kmsg on
+// what both read.
+func FuzzReadSubscription(f *testing.F) {
+	f.Add(subscribe("orders"))
+	f.Add(subscribeOwning(map[string][]int32{"orders": {1, 2}}, "orders", "users"))
+	f.Add([]byte{0, 3, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		readAssignment(data)
+		s, ok := readSubscription(data)
+		var m kmsg.ConsumerMemberMetadata
+		if len(data) > 1<<12 || m.ReadFrom(data) != nil || !ok || m.Version > newestConsumerProtocol {
+			return
+		}
+		owns := make(map[string]int)
+		for _, o := range s.owned {
+			owns[o.topic] += len(o.partitions)
+		}
+		for _, o := range m.OwnedPartitions {
+			owns[o.Topic] -= len(o.Partitions)
+		}
+		for topic, n := range owns {
+			if n != 0 {
+				t.Fatalf("%q: %d partitions more than kmsg reads", topic, n)
+			}
+		}
+		if len(s.topics)+len(m.Topics) > 0 && !cmp.Equal(s.topics, m.Topics) || !equalPtr(s.rack, m.Rack) {
+			t.Fatalf("read %+v, kmsg reads %+v", s, m)
 		}
 	})
 }

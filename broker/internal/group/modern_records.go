@@ -3,6 +3,7 @@
 package group
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -241,6 +242,9 @@ func readMember(id string, value []byte) (consumerMeta, error) {
 			m.classic = v.classic()
 		}
 	})
+	if err == nil && m.classic != nil && len(m.classic.protocols) == 0 {
+		err = errors.New("classic member without protocols")
+	}
 	return m, err
 }
 
