@@ -62,8 +62,7 @@ func (s *Sub) add(n *Node) {
 // written here and read there is no edge.
 func (g *Graph) components() func(*Node) *Node {
 	up := map[*Node]*Node{}
-	var find func(*Node) *Node
-	find = func(n *Node) *Node {
+	find := func(n *Node) *Node {
 		for up[n] != nil {
 			n = up[n]
 		}
