@@ -103,8 +103,7 @@ func (c *corpus) write(t *testing.T, path string, g *text, most int64) int64 {
 			work++
 		}
 		written += int64(len(line)) + 1
-		w.Write(line)
-		w.WriteByte('\n')
+		_, _ = w.Write(append(line, '\n')) // Flush tells
 	}
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -130,8 +131,7 @@ func newPacer(t *testing.T, w io.Writer, text *corpus) *pacer {
 func (p *pacer) feed(n int64) {
 	p.t.Helper()
 	for ; n > 0 && p.lines.Scan(); n-- {
-		p.w.Write(p.lines.Bytes())
-		p.w.WriteByte('\n')
+		fmt.Fprintf(p.w, "%s\n", p.lines.Bytes()) // Flush tells
 		p.fed++
 	}
 	if err := p.w.Flush(); err != nil {

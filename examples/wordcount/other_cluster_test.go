@@ -18,7 +18,6 @@ import (
 type pointed struct {
 	t    *testing.T
 	data string
-	runs int
 }
 
 // count runs the program to its end and returns the counts and what it printed.

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -134,11 +135,7 @@ func (r *results) writeTo(path string) error {
 	for _, word := range words {
 		fmt.Fprintf(w, "%d %s\n", r.counts[word], word)
 	}
-	if err := w.Flush(); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
+	return errors.Join(w.Flush(), f.Close())
 }
 
 // committed tells whether the group has committed its way to the present end of
