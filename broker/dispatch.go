@@ -112,10 +112,7 @@ func (b *Broker) handle(ctx context.Context, c *conn, frame, out []byte) ([]byte
 	r := &request{Request: req, conn: c, clientID: h.ClientID}
 	c.timing.Begin(a.metrics)
 	resp := a.handle(b, ctx, r)
-	if coordinated(a.key) {
-		c.timing.WaitedAll()
-	}
-	c.timing.End()
+	c.timing.End(coordinated(a.key))
 	if resp == nil {
 		return out, r.hangUp
 	}

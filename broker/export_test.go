@@ -53,3 +53,10 @@ func MetadataFile(b []byte) ([]byte, error) {
 	}
 	return m.encode()
 }
+
+// LimitMetrics says how many topics have metrics of their own, and up to how many
+// partitions logs are told one by one. It is called before topics are made.
+func (b *Broker) LimitMetrics(topics, partitions int) {
+	b.counts.topics.Limit(topics)
+	b.counts.maxPartitions = partitions
+}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -25,7 +26,19 @@ import (
 	"github.com/millrace/millrace/cmd/millrace/internal/cli"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// runMain in the environment makes the test's binary this program.
+const runMain = "MILLRACE_TEST_RUN_MAIN"
+
+// quiet logs nothing.
+var quiet = slog.New(slog.DiscardHandler)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		main()
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // build compiles this program.
 func build(t *testing.T) string {

@@ -56,11 +56,14 @@ func (t *Timing) Begin(of *Request) { t.of, t.began = of, time.Now() }
 // line.
 func (t *Timing) Waited(since time.Time) { t.waited += time.Since(since) }
 
-// WaitedAll says that the handler has done nothing but wait for another's answer.
-func (t *Timing) WaitedAll() { t.waited = time.Since(t.began) }
-
-// End says that the handler is done.
-func (t *Timing) End() { t.ended = time.Now() }
+// End says that the handler is done, and whether it has done nothing but wait for
+// another's answer.
+func (t *Timing) End(waited bool) {
+	t.ended = time.Now()
+	if waited {
+		t.waited = t.ended.Sub(t.began)
+	}
+}
 
 // Finish counts the request, once its answer of some bytes has been sent. It
 // does nothing for a request that no handler took.

@@ -52,17 +52,24 @@ func (t *Topic) RefusedBatch() {
 // Topics hands out counters for topics, to so many that a scrape stays short.
 // It is safe for concurrent use.
 type Topics struct {
-	limit int
-	rest  Topic
+	rest Topic
 
-	mu  sync.Mutex
-	all map[*Topic]struct{}
+	mu    sync.Mutex
+	limit int
+	all   map[*Topic]struct{}
 }
 
 // NewTopics returns counters for limit topics; those that come later share one,
 // Rest.
 func NewTopics(limit int) *Topics {
 	return &Topics{limit: limit, rest: Topic{name: Rest}, all: make(map[*Topic]struct{})}
+}
+
+// Limit changes the limit, for topics to come.
+func (t *Topics) Limit(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limit = n
 }
 
 // Add returns the counters of a new topic. A topic keeps them for as long as it

@@ -3,9 +3,11 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -39,11 +41,12 @@ func deleteGroups(ctx context.Context, f *cli.Flags, adm *kadm.Client, groups []
 	}
 	all := []groupResult{}
 	var failures cli.Failures
-	for _, r := range resps.Sorted() {
+	for _, r := range resps {
 		err := cli.Explain(r.Err, r.ErrMessage)
 		failures.Add("group "+r.Group, err)
 		all = append(all, groupResult{r.Group, errorText(err)})
 	}
+	slices.SortFunc(all, func(a, b groupResult) int { return cmp.Compare(a.Group, b.Group) })
 	err = f.Print(w, all, func(w io.Writer) error {
 		for _, g := range all {
 			if g.Error == "" {

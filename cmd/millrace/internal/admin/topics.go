@@ -3,9 +3,11 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,6 +32,10 @@ type topicResult struct {
 	Partitions        int    `json:"partitions,omitempty"`
 	ReplicationFactor int    `json:"replication_factor,omitempty"`
 	Error             string `json:"error,omitempty"`
+}
+
+func sortTopics(all []topicResult) {
+	slices.SortFunc(all, func(a, b topicResult) int { return cmp.Compare(a.Topic, b.Topic) })
 }
 
 func errorText(err error) string {

@@ -62,7 +62,7 @@ func addPartitions(ctx context.Context, f *cli.Flags, adm *kadm.Client, topics [
 	}
 	all := []topicResult{}
 	var failures cli.Failures
-	for _, r := range resps.Sorted() {
+	for _, r := range resps {
 		err := cli.Explain(r.Err, r.ErrMessage)
 		failures.Add(r.Topic, err)
 		t := topicResult{Topic: r.Topic, Error: errorText(err), Partitions: g.to}
@@ -71,6 +71,7 @@ func addPartitions(ctx context.Context, f *cli.Flags, adm *kadm.Client, topics [
 		}
 		all = append(all, t)
 	}
+	sortTopics(all)
 	err = f.Print(w, all, func(w io.Writer) error {
 		for _, t := range all {
 			if t.Error == "" {

@@ -61,7 +61,7 @@ func createTopics(ctx context.Context, f *cli.Flags, adm *kadm.Client, topics []
 	}
 	all := []topicResult{}
 	var failures cli.Failures
-	for _, r := range resps.Sorted() {
+	for _, r := range resps {
 		if c.ifNotExists && errors.Is(r.Err, kerr.TopicAlreadyExists) {
 			continue
 		}
@@ -72,6 +72,7 @@ func createTopics(ctx context.Context, f *cli.Flags, adm *kadm.Client, topics []
 			ReplicationFactor: int(max(r.ReplicationFactor, 0)), Error: errorText(err),
 		})
 	}
+	sortTopics(all)
 	err = f.Print(w, all, func(w io.Writer) error {
 		for _, t := range all {
 			if t.Error == "" {

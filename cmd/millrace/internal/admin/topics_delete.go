@@ -38,7 +38,7 @@ func deleteTopics(ctx context.Context, f *cli.Flags, adm *kadm.Client, topics []
 	}
 	all := []topicResult{}
 	var failures cli.Failures
-	for _, r := range resps.Sorted() {
+	for _, r := range resps {
 		if ifExists && errors.Is(r.Err, kerr.UnknownTopicOrPartition) {
 			continue
 		}
@@ -46,6 +46,7 @@ func deleteTopics(ctx context.Context, f *cli.Flags, adm *kadm.Client, topics []
 		failures.Add(r.Topic, err)
 		all = append(all, topicResult{Topic: r.Topic, Error: errorText(err)})
 	}
+	sortTopics(all)
 	err = f.Print(w, all, func(w io.Writer) error {
 		for _, t := range all {
 			if t.Error == "" {

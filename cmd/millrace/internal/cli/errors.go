@@ -3,9 +3,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -74,5 +76,8 @@ func (f *Failures) Add(thing string, err error) {
 	}
 }
 
-// Err is all of them, or nil.
-func (f *Failures) Err() error { return errors.Join(f.all...) }
+// Err is all of them in the order of their texts, a line each, or nil.
+func (f *Failures) Err() error {
+	slices.SortFunc(f.all, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	return errors.Join(f.all...)
+}

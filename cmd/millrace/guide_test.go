@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/broker"
+	"github.com/millrace/millrace/cmd/millrace/internal/cli"
+)
+
+const guide = "../../docs/guide/cli.md"
+
+// An example is a command of the guide and what it says that the command prints.
+type example struct{ command, want string }
+
+// examplesOf reads the blocks of kind "console".
+func examplesOf(t *testing.T, page string) []example {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []example
+	inside := false
+	for line := range strings.Lines(string(text)) {
+		command, isCommand := strings.CutPrefix(line, "$ ")
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = strings.TrimSpace(line) == "```console"
+		case inside && isCommand:
+			all = append(all, example{command: strings.TrimSpace(command)})
+		case inside:
+			all[len(all)-1].want += line
+		}
+	}
+	return all
+}
+
+// pattern is what an expected output means: "..." alone on a line is any number of
+// lines, within a line any text.
+func pattern(want string) *regexp.Regexp {
+	var b strings.Builder
+	b.WriteString(`\A`)
+	for line := range strings.Lines(want) {
+		if strings.TrimSpace(line) == "..." {
+			b.WriteString(`(?:[^\n]*\n)*?`)
+			continue
+		}
+		b.WriteString(strings.ReplaceAll(regexp.QuoteMeta(line), `\.\.\.`, `[^\n]*`))
+	}
+	b.WriteString(`\z`)
+	return regexp.MustCompile(b.String())
+}
+
+// asShell returns a function that runs a line of shell in which this program is
+// called "millrace".
+func asShell(t *testing.T, brokers string) func(line string) string {
+	t.Helper()
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("no sh to run the examples")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, dir := t.TempDir(), t.TempDir()
+	if err := os.Symlink(self, filepath.Join(bin, "millrace")); err != nil {
+		t.Fatal(err)
+	}
+	return func(line string) string {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), runMain+"=1", "MILLRACE_BROKERS="+brokers, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "LC_ALL=C")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return string(out) + "error: " + err.Error() + "\n"
+		}
+		return string(out)
+	}
+}
+
+func TestGuide(t *testing.T) {
+	b, err := broker.Open(t.Context(), broker.Config{Listen: "127.0.0.1:0", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	run := asShell(t, b.Addr())
+	for _, e := range examplesOf(t, guide) {
+		if got := run(e.command); !pattern(e.want).MatchString(got) {
+			t.Errorf("$ %s\nprints\n%s\nwant\n%s", e.command, got, e.want)
+		}
+	}
+}
+
+// Every command has an example.
+func TestGuideIsComplete(t *testing.T) {
+	text := ""
+	for _, e := range examplesOf(t, guide) {
+		text += e.command + "\n"
+	}
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+		if c.HasSubCommands() || c.Name() == "broker" || c.Name() == "help" {
+			return
+		}
+		if !regexp.MustCompile(regexp.QuoteMeta(c.CommandPath()) + `\b`).MatchString(text) {
+			t.Errorf("%s has no example in %s", c.CommandPath(), guide)
+		}
+	}
+	visit(newRoot(new(cli.Flags)))
+}
