@@ -31,6 +31,7 @@ var rooms = []room{
 	{"internal/vnet", seams, 0},
 	{"internal/invariant", seams, 0},
 	{"internal/mutant", seams, 0},
+	{"internal/failpoint", seams, 0},
 
 	{"opt", streams, 0},
 	{"serde", streams, 0},

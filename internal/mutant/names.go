@@ -4,7 +4,9 @@ package mutant
 
 // The mistakes that named tests must catch: see "make mutants".
 const (
-	SkipFsync       Name = "skip-fsync"        // seglog answers a flush without syncing the file
+	SkipFsync             Name = "skip-fsync"              // seglog answers a flush without syncing the file
+	CompactionDropsNewest Name = "compaction-drops-newest" // seglog keeps the older records of a key instead of its latest
+
 	AckBeforeAppend Name = "ack-before-append" // the broker acknowledges a batch before it is in the log
 
 	GroupAnswerBeforeAppend Name = "group-answer-before-append" // the group coordinator answers before its records are in the log

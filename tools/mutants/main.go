@@ -30,6 +30,7 @@ type mutant struct {
 
 var mutants = []mutant{
 	{"skip-fsync", "./broker/internal/seglog", "TestFlushedBatchesSurviveCrash"},
+	{"compaction-drops-newest", "./broker/internal/seglog", "TestCompactionKeepsTheNewest"},
 	{"ack-before-append", "./broker", "TestAcknowledgedBatchesAreInTheLog"},
 	{"group-answer-before-append", "./broker/internal/group", "TestNothingIsAnsweredBeforeTheAppend"},
 	{"group-empty-while-loading", "./broker/internal/group", "TestNoEmptyGroupBeforeTheReplayHasEnded"},

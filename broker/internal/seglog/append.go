@@ -9,10 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/millrace/millrace/internal/failpoint"
 )
 
 // Appended tells where a batch went.
@@ -98,22 +99,27 @@ func (l *Log) write(s *segment, batch []byte, h *Header) error {
 	binary.BigEndian.PutUint64(batch, uint64(h.BaseOffset))
 	binary.BigEndian.PutUint32(batch[epochAt:], uint32(h.LeaderEpoch))
 	size := s.size.Load()
-	n, err := s.file.WriteAt(batch, size)
+	if err := s.acquire(); err != nil {
+		return err
+	}
+	defer s.release()
+	n, err := s.file().WriteAt(batch, size)
 	if err == nil && n < len(batch) {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
 		// The torn bytes must be gone for good before others take their place:
 		// after a crash they could else be taken for what follows those.
-		cut := s.file.Truncate(size)
+		cut := s.file().Truncate(size)
 		if cut == nil {
-			cut = s.file.Sync()
+			cut = s.file().Sync()
 		}
 		if cut != nil {
 			return errors.Join(err, l.fail(cut))
 		}
 		return err
 	}
+	failpoint.Hit(failpoint.AfterAppend)
 	s.add(h, size)
 	s.size.Store(size + int64(len(batch)))
 	return nil
@@ -122,8 +128,7 @@ func (l *Log) write(s *segment, batch []byte, h *Header) error {
 // activeFor returns the segment that the batch goes to, a new one if the active
 // one is full or old.
 func (l *Log) activeFor(h *Header, nowMs int64) (*segment, error) {
-	segs := *l.segs.Load()
-	s, end := segs[len(segs)-1], l.end.Load()
+	s, end := l.active(), l.end.Load()
 	size, tuning := s.size.Load(), l.Tuning()
 	switch {
 	case size == 0:
@@ -135,11 +140,25 @@ func (l *Log) activeFor(h *Header, nowMs int64) (*segment, error) {
 	default:
 		return s, nil
 	}
+	return l.roll()
+}
+
+// active is the last segment.
+func (l *Log) active() *segment {
+	segs := *l.segs.Load()
+	return segs[len(segs)-1]
+}
+
+// roll seals the active segment and returns a new one. The caller holds mu, and
+// closing is not set.
+func (l *Log) roll() (*segment, error) {
+	s, end := l.active(), l.end.Load()
 	next, err := l.createSegment(end)
 	if err != nil {
 		return nil, fmt.Errorf("roll at offset %d: %w", end, err)
 	}
-	l.publish(append(slices.Clone(segs), next))
+	failpoint.Hit(failpoint.SegmentRoll)
+	l.publish(append(slices.Clone(*l.segs.Load()), next))
 	snapshot := l.producers.encode(end)
 	l.wg.Go(func() { l.settle(s, end, snapshot) })
 	return next, nil
@@ -147,8 +166,8 @@ func (l *Log) activeFor(h *Header, nowMs int64) (*segment, error) {
 
 // createSegment makes an empty segment. Its name is durable after the next sync.
 func (l *Log) createSegment(base int64) (*segment, error) {
-	s, err := l.openSegment(base, os.O_CREATE|os.O_TRUNC)
-	if err != nil {
+	s := l.newSegment(base, fileName(l.cfg.Dir, base, logSuffix))
+	if err := s.handle.create(); err != nil {
 		if rerr := removeFiles(l.cfg.FS, l.cfg.Dir, base); rerr != nil {
 			return nil, errors.Join(err, l.fail(rerr))
 		}
@@ -183,7 +202,7 @@ func (l *Log) settle(s *segment, end int64, snapshot []byte) {
 // writeSnapshot writes the producers' state before offset. The caller holds meta
 // and syncs the folder.
 func (l *Log) writeSnapshot(offset int64, snapshot []byte) error {
-	return replaceFile(l.cfg.FS, fileName(l.cfg.Dir, offset, snapshotSuffix), snapshot)
+	return replaceFile(l.cfg.FS, fileName(l.cfg.Dir, offset, snapshotSuffix), snapshot, failpoint.SnapshotRename)
 }
 
 // pruneSnapshots removes all but the newest two snapshots up to the recovery
@@ -193,7 +212,7 @@ func (l *Log) pruneSnapshots() {
 	if err != nil {
 		return // superfluous snapshots do no harm
 	}
-	usable := slices.DeleteFunc(files.snapshots, func(at int64) bool { return at > l.recovery })
+	usable := slices.DeleteFunc(files.snapshots, func(at int64) bool { return at > l.recovery.Load() })
 	for i := range len(usable) - 2 {
 		err := l.cfg.FS.Remove(fileName(l.cfg.Dir, usable[i], snapshotSuffix))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -205,7 +224,8 @@ func (l *Log) pruneSnapshots() {
 // dirFiles is what a log's folder holds, each list in order of offsets.
 type dirFiles struct {
 	segments, snapshots []int64
-	strays              []string // unfinished files, and indexes without their log file
+	swaps               []swap
+	strays              []string // files unfinished or on their way out, and indexes without their log file
 }
 
 func (l *Log) listFiles() (dirFiles, error) {
@@ -219,6 +239,8 @@ func (l *Log) listFiles() (dirFiles, error) {
 			d.segments = append(d.segments, base)
 		} else if at, ok := parseName(e.Name(), snapshotSuffix); ok {
 			d.snapshots = append(d.snapshots, at)
+		} else if w, ok := parseSwap(e.Name()); ok {
+			d.swaps = append(d.swaps, w)
 		}
 	}
 	for _, e := range entries {
@@ -226,7 +248,8 @@ func (l *Log) listFiles() (dirFiles, error) {
 		if !ok {
 			base, ok = parseName(e.Name(), timeSuffix)
 		}
-		if ok && !slices.Contains(d.segments, base) || filepath.Ext(e.Name()) == tempSuffix {
+		ext := filepath.Ext(e.Name())
+		if ok && !slices.Contains(d.segments, base) || ext == tempSuffix || ext == cleanedSuffix || ext == deletedSuffix {
 			d.strays = append(d.strays, e.Name())
 		}
 	}

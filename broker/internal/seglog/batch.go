@@ -37,6 +37,7 @@ const (
 	maxTimestampAt = 35
 
 	logAppendTime = 1 << 3 // of the attributes
+	deleteHorizon = 1 << 6 // of the attributes
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -86,6 +87,10 @@ func (h *Header) Transactional() bool { return h.Attributes&(1<<4) != 0 }
 
 // Control reports whether the batch holds a transaction marker.
 func (h *Header) Control() bool { return h.Attributes&(1<<5) != 0 }
+
+// HasDeleteHorizon reports whether BaseTimestamp is the time from which on a compaction
+// may remove the batch's tombstones.
+func (h *Header) HasDeleteHorizon() bool { return h.Attributes&deleteHorizon != 0 }
 
 // ParseHeader reads the header at the start of b, which may be longer or
 // shorter than the batch. It checks that the header makes sense by itself,
@@ -178,6 +183,8 @@ func checkClient(h *Header) error {
 		return fmt.Errorf("%w: a control batch from a client", ErrInvalidRecord)
 	case h.LogAppendTime():
 		return fmt.Errorf("%w: log append time from a client", ErrInvalidRecord)
+	case h.HasDeleteHorizon():
+		return fmt.Errorf("%w: a delete horizon from a client", ErrInvalidRecord)
 	case h.ProducerID >= 0 && (h.BaseSequence < 0 || h.ProducerEpoch < 0):
 		return fmt.Errorf("%w: producer %d with epoch %d, sequence %d",
 			ErrInvalidRecord, h.ProducerID, h.ProducerEpoch, h.BaseSequence)

@@ -12,16 +12,20 @@ import (
 // The small files of a log, big endian:
 //
 //	checkpoint  "MRCP" | version uint16 = 1 | log start offset int64 | recovery point int64 | CRC
+//	cleaner-checkpoint  "MRCC" | version uint16 = 1 | compacted up to int64 | sparse up to int64 | CRC
 //	.clean      "MRCL" | version uint16 = 1 | log end offset int64 | base of the last segment int64 | its bytes int64 | CRC
 //
 // The CRC-32C, a uint32, is of all before it.
 const (
 	checkpointName = "checkpoint"
 	cleanName      = ".clean"
+	cleanerName    = "cleaner-checkpoint"
 	epochsName     = "leader-epoch-checkpoint"
 
 	checkpointMagic  = "MRCP"
 	checkpointFields = 2
+	cleanerMagic     = "MRCC"
+	cleanerFields    = 2
 	cleanMagic       = "MRCL"
 	cleanFields      = 3
 	markVersion      = 1
@@ -75,7 +79,7 @@ func (l *Log) readMark(name, magic string, n int) ([]int64, error) {
 // before them the leader epochs: a recovery reads no batch below the recovery
 // point to find epochs. The caller holds meta.
 func (l *Log) writeCheckpoint(start, recovery int64) error {
-	recovery = max(recovery, l.recovery)
+	recovery = max(recovery, l.recovery.Load())
 	if err := l.writeEpochs(); err != nil {
 		return err
 	}
@@ -86,7 +90,25 @@ func (l *Log) writeCheckpoint(start, recovery int64) error {
 	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
 		return err
 	}
-	l.recovery = recovery
+	l.recovery.Store(recovery)
+	return nil
+}
+
+// writeCleaned makes the cleaner's offsets durable: all below cleaned was compacted,
+// and batches may be missing below sparse. The caller holds meta.
+func (l *Log) writeCleaned(cleaned, sparse int64) error {
+	if cleaned == l.cleaned.Load() && sparse == l.sparse.Load() {
+		return nil
+	}
+	name := filepath.Join(l.cfg.Dir, cleanerName)
+	if err := replaceFile(l.cfg.FS, name, encodeMark(cleanerMagic, cleaned, sparse)); err != nil {
+		return err
+	}
+	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
+		return err
+	}
+	l.cleaned.Store(cleaned)
+	l.sparse.Store(sparse)
 	return nil
 }
 

@@ -24,6 +24,8 @@ type Config struct {
 	MaxBatchBytes      int           // 100 MiB (socket.request.max.bytes): longer batches are refused, and are damage when read
 	Flush              FlushPolicy   // zero value: the page cache
 	ProducerExpiry     time.Duration // 24 h (producer.id.expiration.ms): silence after which a producer is forgotten
+	FileDeleteDelay    time.Duration // none (file.delete.delay.ms: 60 s): how long the file of a removed segment stays
+	Handles            *Handles      // of its own, with room for 64: what bounds the open files of this log and others
 	Logger             *slog.Logger  // none: nothing is logged
 
 	// OnFlush is told how long each sync took and how it ended. It may be called
@@ -73,11 +75,14 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxBatchBytes, 100<<20)
 	setDefault(&c.Flush.Interval, time.Second)
 	setDefault(&c.ProducerExpiry, 24*time.Hour)
+	if c.Handles == nil {
+		c.Handles = NewHandles(64)
+	}
 	if c.OnFlush == nil {
 		c.OnFlush = func(time.Duration, error) {}
 	}
 	if c.SegmentBytes < 0 || c.SegmentAge < 0 || c.IndexIntervalBytes < 0 || c.MaxIndexBytes < 0 || c.MaxBatchBytes < 0 ||
-		c.Flush.Interval < 0 || c.ProducerExpiry < 0 {
+		c.Flush.Interval < 0 || c.ProducerExpiry < 0 || c.FileDeleteDelay < 0 {
 		errs = append(errs, errors.New("config: a size or a duration is negative"))
 	}
 	if c.Flush.Mode > FlushInterval {

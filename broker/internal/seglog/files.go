@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/millrace/millrace/internal/failpoint"
 	"github.com/millrace/millrace/internal/vfs"
 )
 
@@ -45,8 +46,9 @@ func writeFile(fsys vfs.FS, name string, b []byte) error {
 }
 
 // replaceFile puts b in the place of a file: after a crash there is the old
-// content or the new one. It is durable once the folder was synced.
-func replaceFile(fsys vfs.FS, name string, b []byte) error {
+// content or the new one. It is durable once the folder was synced. The points
+// are hit before the rename.
+func replaceFile(fsys vfs.FS, name string, b []byte, points ...failpoint.Name) error {
 	temp := name + tempSuffix
 	f, err := fsys.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
 	if err != nil {
@@ -58,6 +60,9 @@ func replaceFile(fsys vfs.FS, name string, b []byte) error {
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
+	}
+	for _, p := range points {
+		failpoint.Hit(p)
 	}
 	return fsys.Rename(temp, name)
 }

@@ -4,11 +4,13 @@ package seglog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/internal/failpoint"
 	"github.com/millrace/millrace/internal/mutant"
 )
 
@@ -80,18 +82,24 @@ func (l *Log) syncOnce() error {
 	created := f.created.Load()
 	for _, s := range *l.segs.Load() {
 		size := s.size.Load()
-		if s.synced >= size || !s.acquire() { // deleted meanwhile
+		if s.synced.Load() >= size {
 			continue
 		}
-		var err error
-		if !mutant.On(mutant.SkipFsync) {
-			err = s.file.Sync()
+		err := s.acquire()
+		if errors.Is(err, errGone) { // deleted meanwhile
+			continue
 		}
-		s.release()
+		if err == nil {
+			failpoint.Hit(failpoint.BeforeFsync)
+			if !mutant.On(mutant.SkipFsync) {
+				err = s.file().Sync()
+			}
+			s.release()
+		}
 		if err != nil {
 			return l.fail(err)
 		}
-		s.synced = size
+		s.synced.Store(size)
 	}
 	if f.listed < created {
 		if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {

@@ -38,6 +38,18 @@ func (x *indexes) floor(rel int64) offsetEntry {
 	return x.offsets[i-1]
 }
 
+// floorBefore is the last entry whose batch begins before the position pos and
+// before rel; the segment's first batch if there is none.
+func (x *indexes) floorBefore(pos, rel int64) offsetEntry {
+	i := sort.Search(len(x.offsets), func(i int) bool {
+		return int64(x.offsets[i].pos) >= pos || int64(x.offsets[i].rel) >= rel
+	})
+	if i == 0 {
+		return offsetEntry{}
+	}
+	return x.offsets[i-1]
+}
+
 // before is where the search for the first record of ts or later may begin.
 func (x *indexes) before(ts int64) int32 {
 	i := sort.Search(len(x.times), func(i int) bool { return x.times[i].ts > ts })

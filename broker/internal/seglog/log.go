@@ -39,10 +39,14 @@ type Log struct {
 	failure atomic.Pointer[error] // why appends are refused for good
 	closed  atomic.Bool           // reads are refused
 
-	meta     sync.Mutex // serialises writing the small files
-	recovery int64      // guarded by meta: recovery point in the checkpoint: all below is durable
+	meta      sync.Mutex    // serialises writing the small files, and the removal and the swap of segments
+	recovery  atomic.Int64  // recovery point in the checkpoint: all below is durable; written under meta
+	cleaned   atomic.Int64  // all below was compacted; written under meta
+	sparse    atomic.Int64  // batches may be missing below, not above; written under meta
+	retired   []retiredFile // guarded by meta: files that wait for their removal
+	unswapped error         // guarded by meta: why no compaction may follow until the log is opened anew
 
-	wg        sync.WaitGroup // settle and flushLater
+	wg        sync.WaitGroup // settle, flushLater, compactions
 	stop      chan struct{}  // closed by close
 	closeOnce sync.Once
 	closeErr  error
@@ -62,6 +66,10 @@ func (l *Log) Size() int64 {
 	}
 	return n
 }
+
+// ActiveSize is the number of bytes in the active segment, which is never
+// compacted.
+func (l *Log) ActiveSize() int64 { return l.active().size.Load() }
 
 // LatestEpoch is the leader epoch of the last batch, -1 if there was none.
 func (l *Log) LatestEpoch() int32 { return l.epochs.latest() }
@@ -89,18 +97,22 @@ func (l *Log) DeleteRecords(upTo int64) (logStartOffset int64, err error) {
 	case upTo <= start:
 		return start, nil
 	}
-	l.epochs.deleteBefore(upTo)
-	if err := l.writeCheckpoint(upTo, l.recovery); err != nil {
+	if err := l.moveStart(upTo); err != nil {
 		return start, fmt.Errorf("delete records up to %d: %w", upTo, err)
 	}
-	l.start.Store(upTo)
-	for _, s := range l.dropBelow(upTo) {
-		s.release()
-		if err := removeFiles(l.cfg.FS, l.cfg.Dir, s.base); err != nil { // the next Open does it
-			l.cfg.Logger.Warn("remove deleted segment", "file", s.path, "cause", err)
-		}
-	}
 	return upTo, nil
+}
+
+// moveStart makes upTo the log start offset, durably, before it removes what lies
+// below. The caller holds meta.
+func (l *Log) moveStart(upTo int64) error {
+	l.epochs.deleteBefore(upTo)
+	if err := l.writeCheckpoint(upTo, l.recovery.Load()); err != nil {
+		return err
+	}
+	l.start.Store(upTo)
+	l.discard(l.dropBelow(upTo))
+	return nil
 }
 
 // dropBelow takes the segments that end at or below start off the list, but
@@ -187,7 +199,7 @@ func (l *Log) letGo() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range *l.segs.Load() {
-		s.release()
+		s.drop()
 	}
 }
 

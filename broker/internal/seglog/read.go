@@ -12,7 +12,7 @@ import (
 // Read is a piece of a log.
 type Read struct {
 	Data        []byte // whole batches as stored; fresh, owned by the caller
-	NextOffset  int64  // the offset after the last batch of Data; the one asked for if Data is empty
+	NextOffset  int64  // where to read on: the offset after the last batch of Data, or after those that a compaction took away
 	StartOffset int64  // log start offset
 	EndOffset   int64  // log end offset
 }
@@ -36,71 +36,105 @@ func (l *Log) Read(from int64, maxBytes int, limit int64, minOne bool) (Read, er
 		}
 		return r, nil
 	}
-	s, err := l.acquire(from)
-	if err != nil {
-		return r, fmt.Errorf("read at %d: %w", from, err)
+	found := false
+	err := l.eachFrom(from, func(s *segment) (_ bool, err error) {
+		if s.base >= limit {
+			return true, nil
+		}
+		found, err = s.read(&r, from, maxBytes, limit, minOne)
+		return found, err
+	})
+	if err == nil && !found {
+		r.NextOffset = limit // a compaction took all that there was
+		if from := max(from, l.sparse.Load()); from < limit {
+			err = &CorruptError{File: l.cfg.Dir, Offset: from, Cause: fmt.Errorf("no batch before %d", limit)}
+		}
 	}
-	defer s.release()
-	if err := s.read(&r, from, maxBytes, limit, minOne); err != nil {
+	if err != nil {
 		return r, fmt.Errorf("read at %d: %w", from, err)
 	}
 	return r, nil
 }
 
-// acquire returns the segment that offset lies in, to be released.
-func (l *Log) acquire(offset int64) (*segment, error) {
+// eachFrom calls fn for the segment that offset lies in and those after it, until
+// it is done. fn may use the segment's file. A segment that goes meanwhile is looked
+// for anew: a compaction has put another in its place, which begins at the same offset or before.
+func (l *Log) eachFrom(offset int64, fn func(*segment) (done bool, err error)) error {
 	for {
 		if l.closed.Load() {
-			return nil, ErrClosed
+			return ErrClosed
 		}
 		segs := *l.segs.Load()
 		i := sort.Search(len(segs), func(i int) bool { return segs[i].base > offset }) - 1
 		if i < 0 {
-			return nil, fmt.Errorf("%w: the log begins at %d", ErrOffsetOutOfRange, l.start.Load())
+			return fmt.Errorf("%w: the log begins at %d", ErrOffsetOutOfRange, l.start.Load())
 		}
-		if segs[i].acquire() {
-			return segs[i], nil
+		for _, s := range segs[i:] {
+			offset = max(offset, s.base)
+			err := s.acquire()
+			if errors.Is(err, errGone) {
+				break // it is off the list by now, or the log is closed
+			}
+			if err != nil {
+				return err
+			}
+			done, err := fn(s)
+			s.release()
+			if done || err != nil || s == segs[len(segs)-1] {
+				return err
+			}
 		}
-		// It was deleted between the two loads: it is off the list by now, or the log is closed.
 	}
 }
 
-// read fills in r.Data and r.NextOffset.
-func (s *segment) read(r *Read, from int64, maxBytes int, limit int64, minOne bool) error {
+// read fills in r.Data and r.NextOffset. ok is false if the segment has no batch
+// at from or after it.
+func (s *segment) read(r *Read, from int64, maxBytes int, limit int64, minOne bool) (ok bool, err error) {
 	h, pos, err := s.locate(from)
-	if err != nil {
-		return err
+	if errors.Is(err, io.EOF) {
+		return false, nil
 	}
-	if h.BaseOffset >= limit || h.Length > maxBytes && !minOne {
-		return nil
+	if err != nil {
+		return false, err
+	}
+	if h.BaseOffset >= limit {
+		r.NextOffset = limit
+		return true, nil
+	}
+	if h.Length > maxBytes && !minOne {
+		return true, nil
 	}
 	n := min(s.size.Load()-pos, int64(max(maxBytes, h.Length)))
 	data := make([]byte, n)
-	if err := readFull(s.file, data, pos); err != nil {
-		return &CorruptError{File: s.path, Position: pos, Offset: h.BaseOffset, Cause: err}
+	if err := readFull(s.file(), data, pos); err != nil {
+		return false, &CorruptError{File: s.path, Position: pos, Offset: h.BaseOffset, Cause: err}
 	}
-	next, cut := h.BaseOffset, 0
+	next, cut, sparse := h.BaseOffset, 0, s.log.sparse.Load()
 	for cut < len(data) {
 		h, err := ParseHeader(data[cut:])
 		if err != nil && len(data)-cut < HeaderSize || next >= limit || err == nil && h.Length > len(data)-cut {
 			break // the rest is not asked for, or is a batch in part
 		}
-		if err == nil && h.BaseOffset != next {
+		if err == nil && cut > 0 && h.BaseOffset >= limit {
+			break
+		}
+		if err == nil && !follows(h.BaseOffset, next, sparse) {
 			err = fmt.Errorf("base offset is %d", h.BaseOffset)
 		}
 		if err != nil {
 			if cut > 0 {
 				break // the next read will tell
 			}
-			return &CorruptError{File: s.path, Position: pos, Offset: next, Cause: err}
+			return false, &CorruptError{File: s.path, Position: pos, Offset: next, Cause: err}
 		}
 		next, cut = h.NextOffset(), cut+h.Length
 	}
 	r.Data, r.NextOffset = data[:cut:cut], next
-	return nil
+	return true, nil
 }
 
-// locate returns the batch that holds offset, which was published, and its position.
+// locate returns the batch that holds offset and its position, or the first after
+// offset if a compaction took that one away; io.EOF if there is none in the segment.
 func (s *segment) locate(offset int64) (Header, int64, error) {
 	w, err := s.walkFrom(offset)
 	if err != nil {
@@ -108,9 +142,6 @@ func (s *segment) locate(offset int64) (Header, int64, error) {
 	}
 	for {
 		h, pos, err := w.next()
-		if errors.Is(err, io.EOF) {
-			err = w.damage(fmt.Errorf("segment ends before offset %d", offset))
-		}
 		if err != nil || h.LastOffset() >= offset {
 			return h, pos, err
 		}
@@ -130,7 +161,10 @@ func (s *segment) walkFrom(offset int64) (*walker, error) {
 		if e.pos == 0 || try > 0 {
 			return w, nil
 		}
-		_, _, err := w.next()
+		h, _, err := w.next()
+		if err == nil && h.BaseOffset != s.base+int64(e.rel) {
+			err = w.damage(fmt.Errorf("base offset is %d, the index has %d", h.BaseOffset, s.base+int64(e.rel)))
+		}
 		if _, bad := errors.AsType[*CorruptError](err); !bad {
 			w.pos, w.want = int64(e.pos), s.base+int64(e.rel)
 			return w, nil

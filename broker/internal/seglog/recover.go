@@ -26,7 +26,7 @@ func Open(cfg Config) (*Log, error) {
 	r := &recovery{l: l}
 	if err := r.run(); err != nil {
 		for _, s := range r.segs {
-			s.release()
+			s.drop()
 		}
 		return nil, fmt.Errorf("open log %s: %w", cfg.Dir, err)
 	}
@@ -51,7 +51,7 @@ type recovery struct {
 
 func (r *recovery) run() error {
 	for _, step := range []func() error{
-		r.makeDir, r.readMarks, r.openSegments, r.loadEpochs, r.loadProducers, r.scan, r.finish,
+		r.makeDir, r.completeSwaps, r.readMarks, r.openSegments, r.loadEpochs, r.loadProducers, r.scan, r.finish,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -89,6 +89,9 @@ func (r *recovery) readMarks() error {
 	default:
 		return fmt.Errorf("read checkpoint: %w", err)
 	}
+	if err := r.readCleaned(); err != nil {
+		return err
+	}
 	mark, cerr := l.readMark(cleanName, cleanMagic, cleanFields)
 	if errors.Is(cerr, fs.ErrNotExist) {
 		return nil
@@ -104,6 +107,24 @@ func (r *recovery) readMarks() error {
 	return nil
 }
 
+// readCleaned reads how far the log was compacted. Without the file it was not;
+// with one that can't be read, it may have been up to the recovery point.
+func (r *recovery) readCleaned() error {
+	l := r.l
+	mark, err := l.readMark(cleanerName, cleanerMagic, cleanerFields)
+	switch {
+	case err == nil:
+		l.cleaned.Store(mark[0])
+		l.sparse.Store(mark[1])
+	case errors.Is(err, errMark):
+		l.sparse.Store(r.durable)
+		l.cfg.Logger.Warn("unusable cleaner checkpoint: the log will be compacted anew", "dir", l.cfg.Dir)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("read cleaner checkpoint: %w", err)
+	}
+	return nil
+}
+
 // openSegments opens the segment files, without those that lie wholly below the
 // log start offset: a crash came before their removal was done.
 func (r *recovery) openSegments() error {
@@ -115,7 +136,7 @@ func (r *recovery) openSegments() error {
 		bases = bases[1:]
 	}
 	for _, base := range bases {
-		s, err := l.openSegment(base, 0)
+		s, err := l.openSegment(base)
 		if err != nil {
 			return err
 		}
@@ -189,7 +210,7 @@ func (r *recovery) scan() error {
 		var next int64
 		var err error
 		switch {
-		case s.base != want:
+		case !r.meets(s.base, want):
 			err = &CorruptError{File: s.path, Offset: want, Cause: fmt.Errorf("segment begins at offset %d", s.base)}
 		case last && r.clean && r.from >= r.durable:
 			next, err = r.loadLast(s)
@@ -197,7 +218,7 @@ func (r *recovery) scan() error {
 			next, err = r.scanSegment(s)
 		}
 		if ce, ok := errors.AsType[*CorruptError](err); ok {
-			return r.cut(i, s.base == want, ce)
+			return r.cut(i, r.meets(s.base, want), ce)
 		}
 		if err != nil {
 			return err
@@ -206,6 +227,12 @@ func (r *recovery) scan() error {
 	}
 	r.l.end.Store(want)
 	return r.checkEnd(want)
+}
+
+// meets tells whether a segment at base may come where want is the next offset:
+// a compaction may have taken the batches between.
+func (r *recovery) meets(base, want int64) bool {
+	return base == want || base > want && base <= r.l.sparse.Load()
 }
 
 // mustHave reports whether something from offset on was durable and not deleted.
@@ -250,6 +277,10 @@ func (r *recovery) loadLast(s *segment) (int64, error) {
 // scanSegment goes over one segment's batches, checks the CRC of those that need
 // not be durable, and returns the offset after the last. It builds the indexes.
 func (r *recovery) scanSegment(s *segment) (int64, error) {
+	if err := s.acquire(); err != nil {
+		return 0, err
+	}
+	defer s.release()
 	w := newWalker(s, 0, s.base, s.size.Load(), scanWindow)
 	s.idx = &indexes{}
 	for {
@@ -285,7 +316,7 @@ func (r *recovery) cut(i int, keep bool, damage *CorruptError) error {
 	if keep {
 		s := r.segs[i]
 		lost = s.size.Load() - damage.Position
-		if err := s.file.Truncate(damage.Position); err != nil {
+		if err := s.truncate(damage.Position); err != nil {
 			return fmt.Errorf("truncate %s: %w", s.path, err)
 		}
 		s.size.Store(damage.Position)
@@ -295,7 +326,7 @@ func (r *recovery) cut(i int, keep bool, damage *CorruptError) error {
 	r.segs = r.segs[:i:i]
 	for _, s := range gone {
 		lost += s.size.Load()
-		s.release()
+		s.drop()
 		if err := removeFiles(l.cfg.FS, l.cfg.Dir, s.base); err != nil {
 			return err
 		}
@@ -313,7 +344,7 @@ func (r *recovery) finish() error {
 	if end := l.end.Load(); end < r.start {
 		// Records below the log start offset are all that is left: start anew there.
 		for _, s := range r.segs {
-			s.release()
+			s.drop()
 			if err := removeFiles(l.cfg.FS, l.cfg.Dir, s.base); err != nil {
 				return err
 			}
@@ -370,20 +401,19 @@ func (r *recovery) removeStale() error {
 func (r *recovery) sync() error {
 	l := r.l
 	for i, s := range r.segs {
-		s.synced = s.size.Load()
 		if sealed := i < len(r.segs)-1; sealed && s.idx != nil {
 			if err := s.writeIndex(true); err != nil {
 				return err
 			}
 		}
-		if r.clean || s.idx == nil {
-			continue
+		if !r.clean && s.idx != nil {
+			if err := s.sync(); err != nil {
+				return err
+			}
 		}
-		if err := s.file.Sync(); err != nil {
-			return err
-		}
+		s.synced.Store(s.size.Load())
 	}
-	l.recovery = r.durable
+	l.recovery.Store(r.durable)
 	if r.clean {
 		return nil
 	}
@@ -402,6 +432,10 @@ func (r *recovery) readAge(s *segment) error {
 	if s.size.Load() == 0 {
 		return nil
 	}
+	if err := s.acquire(); err != nil {
+		return err
+	}
+	defer s.release()
 	h, _, err := newWalker(s, 0, s.base, s.size.Load(), HeaderSize).next()
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/millrace/millrace/internal/failpoint"
 	"github.com/millrace/millrace/internal/vfs"
 )
 
@@ -24,25 +24,34 @@ const (
 	timeSuffix     = ".timeindex"
 	snapshotSuffix = ".snapshot"
 	tempSuffix     = ".tmp"
+	cleanedSuffix  = ".cleaned" // of a compacted segment that is being written
+	swapSuffix     = ".swap"    // of one that is to take its place
+	deletedSuffix  = ".deleted" // of a log file that waits for its removal
 
 	filePerm = 0o644
 	dirPerm  = 0o755
 )
 
+// errGone says that a segment was deleted, or compacted, since its list was loaded.
+var errGone = errors.New("segment is gone")
+
 // A segment is one file of the log and its indexes. One goroutine appends; any
 // may read what was published.
 type segment struct {
-	log  *Log
-	base int64 // offset of its first batch
-	path string
-	file vfs.File
-	refs atomic.Int32 // one for the log's list, one for each reader; 0: the file is closed
-	size atomic.Int64 // bytes of whole batches, published after they are written
+	log    *Log
+	base   int64  // no batch begins before this offset
+	path   string // where it belongs
+	handle handle
+	refs   atomic.Int32 // one for the log's list, one for each reader; 0: the file is closed
+	size   atomic.Int64 // bytes of whole batches, published after they are written
 
 	build     indexer // the appender's
 	firstSeen int64   // the appender's: ms of wall time at the first append, 0: not known
 
-	synced int64 // bytes known to be durable; the one flush's
+	synced atomic.Int64 // bytes known to be durable
+
+	files   sync.Mutex // held over the writing of index files
+	retired bool       // guarded by files: the index files are another segment's, or nobody's
 
 	mu      sync.Mutex
 	idx     *indexes  // guarded by mu; nil: in the files only
@@ -65,46 +74,86 @@ func parseName(name, suffix string) (offset int64, ok bool) {
 	return offset, err == nil && offset >= 0 && digits[0] != '+'
 }
 
-// openSegment opens the file of the segment at base, with the flags given beside O_RDWR.
-func (l *Log) openSegment(base int64, flag int) (*segment, error) {
+// newSegment returns the segment at base whose file lies at path for now.
+func (l *Log) newSegment(base int64, path string) *segment {
 	s := &segment{log: l, base: base, path: fileName(l.cfg.Dir, base, logSuffix)}
 	s.build.interval = int64(l.Tuning().IndexIntervalBytes)
-	f, err := l.cfg.FS.OpenFile(s.path, os.O_RDWR|flag, filePerm)
-	if err != nil {
-		return nil, err
-	}
-	size, err := f.Size()
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	s.file = f
+	s.handle = handle{files: l.cfg.Handles, fs: l.cfg.FS, path: path, dirty: s.dirty}
 	s.refs.Store(1)
-	s.size.Store(size)
+	return s
+}
+
+// openSegment returns the segment at base, whose file exists.
+func (l *Log) openSegment(base int64) (*segment, error) {
+	path := fileName(l.cfg.Dir, base, logSuffix)
+	info, err := l.cfg.FS.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	s := l.newSegment(base, path)
+	s.size.Store(info.Size())
 	return s, nil
 }
 
-// acquire keeps the file open until release. It fails if that is too late.
-func (s *segment) acquire() bool {
+// acquire keeps the file open until release. It fails with errGone if that is
+// too late.
+func (s *segment) acquire() error {
 	for {
 		n := s.refs.Load()
 		if n == 0 {
-			return false
+			return errGone
 		}
 		if s.refs.CompareAndSwap(n, n+1) {
-			return true
+			break
 		}
 	}
+	if err := s.handle.pin(); err != nil {
+		s.drop()
+		return err
+	}
+	return nil
 }
 
+// release ends what acquire began.
 func (s *segment) release() {
+	s.handle.unpin()
+	s.drop()
+}
+
+// drop gives up a reference.
+func (s *segment) drop() {
 	if s.refs.Add(-1) == 0 {
-		_ = s.file.Close() // all was synced that should be: nothing to learn from it
+		s.handle.close()
 	}
 }
 
+// file is the open file, between acquire and release.
+func (s *segment) file() vfs.File { return s.handle.f }
+
+func (s *segment) truncate(size int64) error {
+	if err := s.acquire(); err != nil {
+		return err
+	}
+	defer s.release()
+	return s.file().Truncate(size)
+}
+
+func (s *segment) sync() error {
+	if err := s.acquire(); err != nil {
+		return err
+	}
+	defer s.release()
+	return s.file().Sync()
+}
+
+// dirty reports whether there are bytes that no sync has covered.
+func (s *segment) dirty() bool { return s.synced.Load() < s.size.Load() }
+
 // index returns the indexes: from memory, else from the files, else made anew
-// from the log file. It is safe beside the appender.
+// from the log file. It is safe beside the appender. The caller has acquired s.
 func (s *segment) index() (indexes, error) {
 	s.mu.Lock()
 	if s.idx != nil {
@@ -114,11 +163,27 @@ func (s *segment) index() (indexes, error) {
 	}
 	s.mu.Unlock()
 	x, err := s.readIndex()
+	if err == nil && s.isRetired() {
+		err = errGone // the files may be those of the segment in its place
+	}
 	if err != nil {
 		return s.rebuildIndex(err)
 	}
 	s.keepIndex(x, true)
 	return *x, nil
+}
+
+func (s *segment) isRetired() bool {
+	s.files.Lock()
+	defer s.files.Unlock()
+	return s.retired
+}
+
+// retire leaves the index files to the segment that takes this one's place.
+func (s *segment) retire() {
+	s.files.Lock()
+	defer s.files.Unlock()
+	s.retired = true
 }
 
 // keepIndex holds the indexes of a sealed segment in memory, for some time.
@@ -172,7 +237,9 @@ func (s *segment) readIndex() (*indexes, error) {
 // rebuildIndex makes the indexes from the log file and writes them. Where the
 // file is damaged they end: who reads on will meet the damage.
 func (s *segment) rebuildIndex(cause error) (indexes, error) {
-	s.log.cfg.Logger.Warn("rebuild index of segment", "file", s.path, "cause", cause)
+	if !errors.Is(cause, errGone) {
+		s.log.cfg.Logger.Warn("rebuild index of segment", "file", s.path, "cause", cause)
+	}
 	x := &indexes{}
 	b := indexer{interval: s.build.interval}
 	w := newWalker(s, 0, s.base, s.size.Load(), scanWindow)
@@ -247,8 +314,14 @@ func (s *segment) writeIndex(drop bool) error {
 	s.build.flushTime(s.idx)
 	x := *s.idx
 	s.mu.Unlock()
+	s.files.Lock()
+	defer s.files.Unlock()
+	if s.retired {
+		return nil
+	}
 	offsets, times := x.encode(s.size.Load())
 	dir := filepath.Dir(s.path)
+	failpoint.Hit(failpoint.IndexWrite)
 	if err := writeFile(s.log.cfg.FS, fileName(dir, s.base, indexSuffix), offsets); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 )
 
 // OffsetForTimestamp finds the first record of timestamp ts (ms) or later, below
@@ -15,23 +14,23 @@ import (
 // decoded, which is their producer's fault, the batch itself is the answer.
 func (l *Log) OffsetForTimestamp(ts, limit int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
 	f := find{ts: ts, start: l.start.Load(), limit: min(limit, l.end.Load())}
-	for _, s := range *l.segs.Load() {
+	err = l.eachFrom(f.start, func(s *segment) (bool, error) {
 		if s.base >= f.limit {
-			break
+			return true, nil
 		}
-		if !s.acquire() {
-			continue
-		}
-		err = s.findTime(&f)
-		s.release()
-		if err != nil {
-			return -1, -1, -1, false, fmt.Errorf("offset for timestamp %d: %w", ts, err)
-		}
-		if f.ok {
-			return f.offset, f.timestamp, f.epoch, true, nil
-		}
+		err := s.findTime(&f)
+		return f.ok, err
+	})
+	if errors.Is(err, ErrOffsetOutOfRange) { // deleted meanwhile: look from the new start on
+		return l.OffsetForTimestamp(ts, limit)
 	}
-	return -1, -1, -1, false, l.checkOpen()
+	if err != nil {
+		return -1, -1, -1, false, fmt.Errorf("offset for timestamp %d: %w", ts, err)
+	}
+	if !f.ok {
+		return -1, -1, -1, false, nil
+	}
+	return f.offset, f.timestamp, f.epoch, true, nil
 }
 
 // MaxTimestamp finds the record with the highest timestamp below limit, the first
@@ -39,48 +38,51 @@ func (l *Log) OffsetForTimestamp(ts, limit int64) (offset, timestamp int64, epoc
 func (l *Log) MaxTimestamp(limit int64) (offset, timestamp int64, epoch int32, ok bool, err error) {
 	start := l.start.Load()
 	limit = min(limit, l.end.Load())
-	best, at := int64(math.MinInt64), int64(-1)
-	for _, s := range *l.segs.Load() {
+	var f find
+	highest, found := int64(0), false
+	err = l.eachFrom(start, func(s *segment) (bool, error) {
 		if s.base >= limit {
-			break
-		}
-		if !s.acquire() {
-			continue
+			return true, nil
 		}
 		ts, base, some, err := s.highest(start, limit)
-		s.release()
-		if err != nil {
-			return -1, -1, -1, false, fmt.Errorf("max timestamp: %w", err)
+		if err != nil || !some || found && ts <= highest {
+			return false, err
 		}
-		if some && (ts > best || at < 0) {
-			best, at = ts, base
+		g := find{ts: ts, start: start, limit: limit}
+		if err := s.findAt(&g, base); err != nil {
+			return false, err
 		}
-	}
-	if at < 0 {
-		return -1, -1, -1, false, l.checkOpen()
-	}
-	s, err := l.acquire(at)
-	if err != nil {
-		return -1, -1, -1, false, fmt.Errorf("max timestamp: %w", err)
-	}
-	defer s.release()
-	h, pos, err := s.locate(at)
-	f := find{ts: best, start: start, limit: limit}
-	if err == nil {
-		err = s.findIn(&f, &h, pos)
+		if g.ok {
+			f, highest, found = g, ts, true
+		}
+		return false, nil
+	})
+	if errors.Is(err, ErrOffsetOutOfRange) { // deleted meanwhile
+		return l.MaxTimestamp(limit)
 	}
 	if err != nil {
 		return -1, -1, -1, false, fmt.Errorf("max timestamp: %w", err)
 	}
-	if !f.ok { // the header claims a time that no record has
-		f.claim(&h)
+	if !found {
+		return -1, -1, -1, false, nil
 	}
 	return f.offset, f.timestamp, f.epoch, true, nil
 }
 
-func (l *Log) checkOpen() error {
-	if l.closed.Load() {
-		return ErrClosed
+// findAt looks into the batch at base, which has a record that late by its header.
+func (s *segment) findAt(f *find, base int64) error {
+	h, pos, err := s.locate(base)
+	if err == nil && h.BaseOffset != base {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return &CorruptError{File: s.path, Position: pos, Offset: base, Cause: err}
+	}
+	if err := s.findIn(f, &h, pos); err != nil {
+		return err
+	}
+	if !f.ok && h.Records > 0 { // the header claims a time that no record has
+		f.claim(&h)
 	}
 	return nil
 }
@@ -136,7 +138,7 @@ var errFound = errors.New("found")
 // findIn looks into one batch, whose header claims a record that late.
 func (s *segment) findIn(f *find, h *Header, pos int64) error {
 	batch := make([]byte, h.Length) // not longer than the file: the walker has seen to it
-	if err := readFull(s.file, batch, pos); err != nil {
+	if err := readFull(s.file(), batch, pos); err != nil {
 		return &CorruptError{File: s.path, Position: pos, Offset: h.BaseOffset, Cause: err}
 	}
 	err := EachRecord(batch, func(r Record) error {

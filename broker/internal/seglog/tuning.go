@@ -13,13 +13,14 @@ type Tuning struct {
 	MaxIndexBytes      int
 	Flush              FlushPolicy
 	LogAppendTime      bool
+	FileDeleteDelay    time.Duration
 }
 
 // With returns c with what t says.
 func (c Config) With(t Tuning) Config {
 	c.SegmentBytes, c.SegmentAge = t.SegmentBytes, t.SegmentAge
 	c.IndexIntervalBytes, c.MaxIndexBytes = t.IndexIntervalBytes, t.MaxIndexBytes
-	c.Flush, c.LogAppendTime = t.Flush, t.LogAppendTime
+	c.Flush, c.LogAppendTime, c.FileDeleteDelay = t.Flush, t.LogAppendTime, t.FileDeleteDelay
 	return c
 }
 
@@ -29,7 +30,7 @@ func (l *Log) Tuning() Tuning {
 		return *t
 	}
 	c := &l.cfg
-	return Tuning{c.SegmentBytes, c.SegmentAge, c.IndexIntervalBytes, c.MaxIndexBytes, c.Flush, c.LogAppendTime}
+	return Tuning{c.SegmentBytes, c.SegmentAge, c.IndexIntervalBytes, c.MaxIndexBytes, c.Flush, c.LogAppendTime, c.FileDeleteDelay}
 }
 
 // Tune changes the log's configuration from the next append on. Segments that
@@ -39,7 +40,7 @@ func (l *Log) Tune(t Tuning) error {
 	if err != nil {
 		return err
 	}
-	t = Tuning{c.SegmentBytes, c.SegmentAge, c.IndexIntervalBytes, c.MaxIndexBytes, c.Flush, c.LogAppendTime}
+	t = Tuning{c.SegmentBytes, c.SegmentAge, c.IndexIntervalBytes, c.MaxIndexBytes, c.Flush, c.LogAppendTime, c.FileDeleteDelay}
 	l.tuned.Store(&t)
 	return nil
 }

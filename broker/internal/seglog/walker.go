@@ -14,8 +14,10 @@ import (
 type walker struct {
 	seg  *segment
 	pos  int64 // of the next batch
-	want int64 // its offset
+	want int64 // its offset, or that of one before it that a compaction took away
 	end  int64 // bytes of the file
+
+	sparse int64 // batches below it may have lost some before them to a compaction
 
 	window []byte // bytes of the file from at on
 	at     int64
@@ -29,9 +31,19 @@ const (
 	scanWindow   = 256 << 10
 )
 
-// newWalker walks from the batch at pos, whose offset must be want, to end.
+// newWalker walks from the batch at pos, whose offset must be want, to end. The
+// caller has acquired s.
 func newWalker(s *segment, pos, want, end int64, window int) *walker {
-	return &walker{seg: s, pos: pos, want: want, end: end, buf: make([]byte, min(int64(window), max(0, end-pos)))}
+	return &walker{
+		seg: s, pos: pos, want: want, end: end, sparse: s.log.sparse.Load(),
+		buf: make([]byte, min(int64(window), max(0, end-pos))),
+	}
+}
+
+// follows tells whether a batch at base may come where want is the next offset.
+// Offsets are dense but for what a compaction took away, and that is below sparse.
+func follows(base, want, sparse int64) bool {
+	return base == want || base > want && base < sparse
 }
 
 // next returns the header of the next batch and its position. At the end it is
@@ -51,7 +63,7 @@ func (w *walker) next() (Header, int64, error) {
 	switch {
 	case err != nil:
 		return h, w.pos, w.damage(err)
-	case h.BaseOffset != w.want:
+	case !follows(h.BaseOffset, w.want, w.sparse):
 		return h, w.pos, w.damage(fmt.Errorf("base offset is %d", h.BaseOffset))
 	case int64(h.Length) > w.end-w.pos:
 		return h, w.pos, w.damage(fmt.Errorf("%d bytes of a batch of %d", w.end-w.pos, h.Length))
@@ -84,7 +96,7 @@ func (w *walker) checkCRC(h *Header, pos int64) error {
 // bytes returns n bytes at pos, at most a window: valid until the next call.
 func (w *walker) bytes(pos int64, n int) ([]byte, error) {
 	if pos < w.at || pos+int64(n) > w.at+int64(len(w.window)) {
-		got, err := w.seg.file.ReadAt(w.buf[:min(int64(len(w.buf)), w.end-pos)], pos)
+		got, err := w.seg.file().ReadAt(w.buf[:min(int64(len(w.buf)), w.end-pos)], pos)
 		w.at, w.window = pos, w.buf[:got]
 		if got < n {
 			if err == nil || errors.Is(err, io.EOF) {
