@@ -19,7 +19,7 @@ type Base interface {
 	// durable before Flush, but a crash never keeps one without the other.
 	Apply(w *Writes, h Header) error
 	// Load is Apply for the bulk of a restore: w is sorted by key and holds each
-	// key once. It may be durable at once.
+	// key once, and no ranges. It may be durable at once.
 	Load(w *Writes, h Header) error
 	// Header gives the header of the last Apply or Load; false if there was none.
 	Header() (Header, bool, error)

@@ -5,6 +5,7 @@ package state
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"sort"
 	"unsafe"
 )
@@ -16,6 +17,10 @@ type Layer struct {
 	recs  []layerRec // in key order
 	index []uint32   // open addressing by hash: position in recs + 1, 0 is free
 	data  []byte     // of each record: key | timestamp int64 | value
+
+	layout layout // of the keys; nil: the changelog has them as they are
+	marks  marks  // if the store has a clock
+	keep   []byte // all rows before it are gone; nil: none
 }
 
 // layerRec is where one change lies in a layer's data.
@@ -34,19 +39,47 @@ const (
 // Len is the number of changed keys.
 func (l *Layer) Len() int { return len(l.recs) }
 
-// Each calls fn for every change in key order, until it fails. The slices of c
-// never change and may be kept, at the price of keeping the whole layer.
+// Each calls fn for every change, in order of the keys in the base, until it fails.
+// A store's observed time comes last. The slices of c never change and may be kept,
+// at the price of keeping the whole layer.
 func (l *Layer) Each(fn func(c Change) error) error {
+	var keys []byte // those of the changelog, which are not longer
+	if l.layout != nil {
+		keys = make([]byte, 0, len(l.data))
+	}
+	last := -1
 	for i := range l.recs {
-		c := Change{Key: l.key(i), Timestamp: l.stamp(i)}
-		if body, ok := l.body(i); ok {
-			c.Value = body[stampLen:]
+		if l.layout != nil && bytes.Equal(l.key(i), marksKey) {
+			last = i
+			continue
+		}
+		c := l.change(i)
+		if l.layout != nil {
+			from := len(keys)
+			var err error
+			if keys, err = l.layout.AppendChangelog(keys, c.Key); err != nil {
+				return fmt.Errorf("key %x: %w", c.Key, err)
+			}
+			c.Key = keys[from:len(keys):len(keys)]
 		}
 		if err := fn(c); err != nil {
 			return err
 		}
 	}
-	return nil
+	if last < 0 {
+		return nil
+	}
+	c := l.change(last)
+	c.Key = marksRecord
+	return fn(c)
+}
+
+func (l *Layer) change(i int) Change {
+	c := Change{Key: l.key(i), Timestamp: l.stamp(i)}
+	if body, ok := l.body(i); ok {
+		c.Value = body[stampLen:]
+	}
+	return c
 }
 
 func (l *Layer) key(i int) []byte {

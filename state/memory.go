@@ -147,9 +147,12 @@ func (b *memoryBase) Apply(w *Writes, h Header) error {
 	defer b.gate.Leave()
 	next := &memoryTree{data: *t.data.Copy(), header: &h}
 	for _, c := range w.List() {
-		if c.Delete {
+		switch {
+		case c.Range:
+			next.deleteRange(c.Key, c.Value)
+		case c.Delete:
 			next.data.Delete(alias(c.Key))
-		} else {
+		default:
 			b := append(append(make([]byte, 0, len(c.Key)+len(c.Value)), c.Key...), c.Value...)
 			next.data.Set(alias(b[:len(c.Key)]), b[len(c.Key):])
 		}
@@ -159,7 +162,29 @@ func (b *memoryBase) Apply(w *Writes, h Header) error {
 	return nil
 }
 
-func (b *memoryBase) Load(w *Writes, h Header) error { return b.Apply(w, h) }
+// deleteRange takes the keys of [lower, upper) out of a tree that is not published.
+func (t *memoryTree) deleteRange(lower, upper []byte) {
+	var keys []string
+	t.data.Ascend(alias(lower), func(key string, _ []byte) bool {
+		if key < alias(upper) {
+			keys = append(keys, key)
+			return true
+		}
+		return false
+	})
+	for _, key := range keys {
+		t.data.Delete(key)
+	}
+}
+
+func (b *memoryBase) Load(w *Writes, h Header) error {
+	if w.Ranges() {
+		return errRange
+	}
+	return b.Apply(w, h)
+}
+
+var errRange = fmt.Errorf("load with a range that is deleted: %w", errors.ErrUnsupported)
 
 func (b *memoryBase) Header() (Header, bool, error) {
 	t, err := b.enter()

@@ -94,12 +94,14 @@ func (f *fold) reset() {
 }
 
 // Restore implements [Store].
-func (s *KeyValueStore[K, V]) Restore(recs []Change, h Header) error {
+func (s *core[V]) Restore(recs []Change, h Header) error {
 	if s.fold == nil {
 		s.fold = &fold{hash: s.hash}
 	}
 	for _, c := range recs {
-		s.fold.add(c)
+		if err := s.refold(c); err != nil {
+			return s.failed(fmt.Errorf("restore: %w", err))
+		}
 	}
 	s.header, s.moved = h, true
 	if s.fold.size() >= s.opt.RestoreBytes {
@@ -108,8 +110,30 @@ func (s *KeyValueStore[K, V]) Restore(recs []Change, h Header) error {
 	return nil
 }
 
+// refold folds c under its key in the base.
+func (s *core[V]) refold(c Change) error {
+	if s.clock != nil && bytes.Equal(c.Key, marksRecord) {
+		if len(c.Value) != marksLen {
+			return fmt.Errorf("observed time of %d bytes: %w", len(c.Value), ErrDamaged)
+		}
+		c.Key = marksKey
+	} else if s.layout != nil {
+		key, err := s.layout.FromChangelog(s.keyBuf, c.Key)
+		if err != nil {
+			return fmt.Errorf("key %x: %w: %w", c.Key, ErrDamaged, err)
+		}
+		s.keyBuf, c.Key = key, key
+		if s.clock != nil {
+			t := s.clock.rows.Time(key)
+			s.clock.restored.observe(t, s.clock.rows.Seq(key))
+		}
+	}
+	s.fold.add(c)
+	return nil
+}
+
 // Restored implements [Store].
-func (s *KeyValueStore[K, V]) Restored() error {
+func (s *core[V]) Restored() error {
 	if s.fold == nil {
 		return nil
 	}
@@ -117,11 +141,39 @@ func (s *KeyValueStore[K, V]) Restored() error {
 		return err
 	}
 	s.fold = nil
+	if s.clock != nil {
+		return s.restoreMarks()
+	}
+	return nil
+}
+
+// restoreMarks brings the marks in the base up to the rows that were restored: the
+// last of them may have been written without those of their commit, or all by
+// Kafka Streams, which has no such record.
+func (s *core[V]) restoreMarks() error {
+	m, err := s.readMarks(nil)
+	if err != nil {
+		return s.failed(err)
+	}
+	was, seen := m, s.clock.restored
+	if m == noMarks {
+		m = seen
+	}
+	m.reach = max(m.reach, seen.reach)
+	s.clock.known, s.clock.restored = false, noMarks
+	if m == was {
+		return nil
+	}
+	defer s.writes.Reset()
+	s.writes.Put(marksKey, m.append(binary.BigEndian.AppendUint64(nil, uint64(m.stamp()))))
+	if err := s.base.Apply(&s.writes, s.header); err != nil {
+		return fmt.Errorf("restore store %s: %w", s.name, err)
+	}
 	return nil
 }
 
 // unfold loads what was folded into the base.
-func (s *KeyValueStore[K, V]) unfold() error {
+func (s *core[V]) unfold() error {
 	defer s.writes.Reset()
 	s.fold.into(&s.writes)
 	if err := s.base.Load(&s.writes, s.header); err != nil {

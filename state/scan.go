@@ -33,23 +33,19 @@ func (s *KeyValueStore[K, V]) All(o Order) *Scan[K, V] {
 // through the same store, does not show. Unless it is read to its end it must be
 // closed: the close of a base on disk waits for it.
 func (s *KeyValueStore[K, V]) Range(from, to opt.V[K], o Order) *Scan[K, V] {
-	sc := &Scan[K, V]{name: s.name, keys: s.keys, values: s.values}
+	sc := &Scan[K, V]{keys: s.keys}
 	lower, upper, err := bounds(s.keys, from, to)
-	if err == nil && s.fold != nil {
-		err = ErrRestoring
-	}
 	if err != nil {
-		sc.err = s.failed(err)
+		sc.rows = &rowScan[V]{name: s.name}
+		sc.rows.fail(err)
 		return sc
 	}
-	sc.open = s.snapshot(lower, upper, o)
-	sc.m.add(&openCursor[V]{items: sc.open, at: -1})
-	sc.err = s.failed(sc.m.stack(s.layers, s.base, lower, upper, o))
+	sc.rows = s.openScan(span{ranges: []keyRange{{lower, upper}}}, o)
 	return sc
 }
 
 // snapshot copies the dirty entries of [lower, upper).
-func (s *KeyValueStore[K, V]) snapshot(lower, upper []byte, o Order) []openItem[V] {
+func (s *core[V]) snapshot(lower, upper []byte, o Order) []openItem[V] {
 	if s.order == nil {
 		s.order = btree.NewBTreeGOptions(lessKey, btree.Options{NoLocks: true})
 		for pos, index := range s.dirty {
@@ -108,81 +104,45 @@ func encodeBound[K any](keys serde.Serde[K], key K) ([]byte, error) {
 //	}
 //	return sc.Err()
 type Scan[K, V any] struct {
-	name      string
-	keys      serde.Serde[K]
-	values    serde.Serde[V]
-	m         merge
-	open      []openItem[V]
-	err       error
-	key       K
-	value     V
-	timestamp int64
+	keys serde.Serde[K]
+	rows *rowScan[V]
+	key  K
 }
 
 // Next goes to the next entry. False means the end, or an error: see Err; what the
 // scan holds is then freed.
 func (sc *Scan[K, V]) Next() bool {
-	if sc.err == nil && sc.read() {
-		return true
-	}
-	if err := sc.Close(); sc.err == nil {
-		sc.err = err
-	}
-	return false
-}
-
-func (sc *Scan[K, V]) read() bool {
-	c, ok := sc.m.next()
-	if !ok {
-		sc.err = sc.failed(sc.m.err)
+	if !sc.rows.next() {
 		return false
 	}
 	var err error
-	if sc.key, err = sc.keys.Decode(c.key()); err != nil {
-		sc.err = sc.failed(fmt.Errorf("decode key %x: %w", c.key(), err))
-		return false
+	if sc.key, err = sc.keys.Decode(sc.rows.key); err != nil {
+		sc.rows.fail(fmt.Errorf("decode key %x: %w", sc.rows.key, err))
 	}
-	if open, ok := c.(*openCursor[V]); ok {
-		it := &open.items[open.at]
-		sc.value, sc.timestamp = it.value, it.timestamp
-		return true
-	}
-	body, _ := c.body()
-	if sc.value, sc.timestamp, err = decodeBody(sc.values, body); err != nil {
-		sc.err = sc.failed(fmt.Errorf("key %x: %w", c.key(), err))
-		return false
-	}
-	return true
-}
-
-func (sc *Scan[K, V]) failed(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("scan store %s: %w", sc.name, err)
+	return err == nil
 }
 
 // Key is the entry's key.
 func (sc *Scan[K, V]) Key() K { return sc.key }
 
 // Value is the entry's value.
-func (sc *Scan[K, V]) Value() V { return sc.value }
+func (sc *Scan[K, V]) Value() V { return sc.rows.value }
 
 // Timestamp is that of the value, ms since the Unix epoch.
-func (sc *Scan[K, V]) Timestamp() int64 { return sc.timestamp }
+func (sc *Scan[K, V]) Timestamp() int64 { return sc.rows.timestamp }
 
 // Err is what ended the scan early, nil at the plain end.
-func (sc *Scan[K, V]) Err() error { return sc.err }
+func (sc *Scan[K, V]) Err() error { return sc.rows.err }
 
 // Close frees what the scan holds. A second call does nothing.
-func (sc *Scan[K, V]) Close() error { return sc.failed(sc.m.close()) }
+func (sc *Scan[K, V]) Close() error { return sc.rows.close() }
 
 // Seq is the scan for a range clause. It closes the scan at its end; Err is to be
 // looked at afterwards.
 func (sc *Scan[K, V]) Seq() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		defer sc.Close()
-		for sc.Next() && yield(sc.key, sc.value) {
+		for sc.Next() && yield(sc.key, sc.rows.value) {
 		}
 	}
 }

@@ -16,30 +16,63 @@ import (
 )
 
 // Seal implements [Store].
-func (s *KeyValueStore[K, V]) Seal() (*Layer, error) {
-	if len(s.dirty) == 0 {
+func (s *core[V]) Seal() (*Layer, error) {
+	if s.clock != nil && s.clock.err != nil {
+		return nil, s.failed(fmt.Errorf("seal: %w", s.clock.err))
+	}
+	ticked := s.clock != nil && s.clock.known && s.clock.now != s.clock.sealed
+	if len(s.dirty) == 0 && !ticked {
 		return nil, nil
 	}
-	l := &Layer{recs: make([]layerRec, 0, len(s.dirty)), data: make([]byte, 0, s.dirtyData())}
+	l := &Layer{recs: make([]layerRec, 0, len(s.dirty)+1), data: make([]byte, 0, s.dirtyData()), layout: s.layout}
+	if s.clock != nil {
+		s.encodeMarks(l, ticked)
+	}
+	var gone []uint32 // nobody will look for them again: they need not be written
 	for _, index := range s.inKeyOrder() {
-		if err := s.encode(l, s.young.at(index)); err != nil {
+		e := s.young.at(index)
+		if s.clock != nil && s.clock.gone(s.young.keys.at(e.key), s.clock.floor) {
+			gone = append(gone, index)
+			continue
+		}
+		if err := s.encode(l, e); err != nil {
 			return nil, s.failed(fmt.Errorf("seal: %w", err))
 		}
 	}
 	l.index = makeIndex(l.recs)
 	s.push(l)
-	if !s.flat {
+	if !s.flat && len(l.recs) > 0 {
 		s.typical = uint32(len(l.data) / len(l.recs))
 	}
 	for _, index := range s.dirty {
 		s.young.at(index).cell.state &^= cellDirty
 	}
+	for _, index := range gone {
+		s.young.at(index).unload() // Discard may turn the clock back
+	}
 	s.forgetDirty()
+	if s.clock != nil {
+		s.clock.sealed = s.clock.now
+	}
 	return l, nil
 }
 
+// encodeMarks notes the time in the layer, as its first record if it has changed.
+func (s *core[V]) encodeMarks(l *Layer, changed bool) {
+	m := s.clock.now
+	l.marks, l.keep = m, s.clock.keep(m.observed)
+	if !changed {
+		return
+	}
+	r := layerRec{hash: s.hash(marksKey), off: len(l.data), klen: uint32(len(marksKey)), vlen: marksLen}
+	l.data = append(l.data, marksKey...)
+	l.data = binary.BigEndian.AppendUint64(l.data, uint64(m.stamp()))
+	l.data = m.append(l.data)
+	l.recs = append(l.recs, r)
+}
+
 // dirtyData estimates the data of the layer that the dirty entries make.
-func (s *KeyValueStore[K, V]) dirtyData() int {
+func (s *core[V]) dirtyData() int {
 	n := 0
 	for _, index := range s.dirty {
 		e := s.young.at(index)
@@ -53,7 +86,7 @@ func (s *KeyValueStore[K, V]) dirtyData() int {
 
 // inKeyOrder gives the dirty entries in order of their keys. Most comparisons are
 // settled by the first eight bytes, which lie side by side.
-func (s *KeyValueStore[K, V]) inKeyOrder() []uint32 {
+func (s *core[V]) inKeyOrder() []uint32 {
 	type item struct {
 		head  uint64
 		index uint32
@@ -87,7 +120,7 @@ func head(key []byte) uint64 {
 }
 
 // encode appends the entry to the layer.
-func (s *KeyValueStore[K, V]) encode(l *Layer, e *entry[V]) error {
+func (s *core[V]) encode(l *Layer, e *entry[V]) error {
 	r := layerRec{hash: e.hash, off: len(l.data), klen: e.key.len, vlen: tombstone}
 	key := s.young.keys.at(e.key)
 	l.data = append(l.data, key...)
@@ -116,7 +149,7 @@ func (s *KeyValueStore[K, V]) encode(l *Layer, e *entry[V]) error {
 }
 
 // weigh notes how long the entry's value is, now that it is known.
-func (s *KeyValueStore[K, V]) weigh(e *entry[V], vlen uint32) {
+func (s *core[V]) weigh(e *entry[V], vlen uint32) {
 	if s.flat || e.vlen == vlen {
 		return
 	}
@@ -126,14 +159,24 @@ func (s *KeyValueStore[K, V]) weigh(e *entry[V], vlen uint32) {
 }
 
 // Commit implements [Store].
-func (s *KeyValueStore[K, V]) Commit(l *Layer, h Header) error { return s.commit(l, h) }
+func (s *core[V]) Commit(l *Layer, h Header) error {
+	err := s.commit(l, h)
+	if s.clock != nil && l != nil && err == nil {
+		s.clock.committed = l.marks
+	}
+	return err
+}
 
 // Discard implements [Store].
-func (s *KeyValueStore[K, V]) Discard() {
+func (s *core[V]) Discard() {
 	for _, index := range s.dirty {
 		s.young.at(index).unload()
 	}
 	s.forgetDirty()
+	if s.clock != nil && s.clock.known {
+		s.clock.set(s.clock.committed)
+		s.clock.sealed = s.clock.committed
+	}
 	for _, l := range s.dropSealed() {
 		for i := range l.recs {
 			for _, g := range []*generation[V]{s.young, s.old} {
@@ -145,7 +188,7 @@ func (s *KeyValueStore[K, V]) Discard() {
 	}
 }
 
-func (s *KeyValueStore[K, V]) forgetDirty() {
+func (s *core[V]) forgetDirty() {
 	s.dirty, s.dirtyBytes = s.dirty[:0], 0
 	if s.order != nil {
 		s.order.Clear()
@@ -153,29 +196,11 @@ func (s *KeyValueStore[K, V]) forgetDirty() {
 	clear(s.frozen)
 }
 
-// EachDirty calls fn for every key that the open layer has changed, in order of the
-// first change, until it fails. c is valid during the call; fn calls nothing of
-// the store but OldOf.
-func (s *KeyValueStore[K, V]) EachDirty(fn func(key K, c *Cell[V]) error) error {
-	for _, index := range s.dirty {
-		e := s.young.at(index)
-		key, err := s.keys.Decode(s.young.keys.at(e.key))
-		if err != nil {
-			return s.failed(fmt.Errorf("decode key: %w", err))
-		}
-		if err := fn(key, &e.cell); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Dirty is how many keys the open layer has changed.
-func (s *KeyValueStore[K, V]) Dirty() int { return len(s.dirty) }
+func (s *core[V]) Dirty() int { return len(s.dirty) }
 
-// OldOf reads what the key of c held when the open layer began: after the last
-// Seal. For a key that is not changed that is c itself. c stays valid.
-func (s *KeyValueStore[K, V]) OldOf(c *Cell[V]) (v V, timestamp int64, ok bool, err error) {
+// oldOf reads what the key of c held when the open layer began.
+func (s *core[V]) oldOf(c *Cell[V]) (v V, timestamp int64, ok bool, err error) {
 	if c.state&cellDirty == 0 {
 		return c.Value, c.Timestamp, c.OK, nil
 	}
@@ -190,18 +215,18 @@ func (s *KeyValueStore[K, V]) OldOf(c *Cell[V]) (v V, timestamp int64, ok bool, 
 }
 
 // Flush implements [Store].
-func (s *KeyValueStore[K, V]) Flush() error { return s.flush() }
+func (s *core[V]) Flush() error { return s.flush() }
 
 // Unflushed implements [Store].
-func (s *KeyValueStore[K, V]) Unflushed() int64 { return s.unflushed() }
+func (s *core[V]) Unflushed() int64 { return s.unflushed() }
 
 // Bytes implements [Store].
-func (s *KeyValueStore[K, V]) Bytes() (dirty, cached int64) {
+func (s *core[V]) Bytes() (dirty, cached int64) {
 	return s.dirtyBytes + s.size, s.young.bytes + s.old.bytes - s.dirtyBytes
 }
 
 // Shrink implements [Store].
-func (s *KeyValueStore[K, V]) Shrink(target int64) {
+func (s *core[V]) Shrink(target int64) {
 	if _, cached := s.Bytes(); cached > target {
 		s.old = newGeneration[V]()
 	}
@@ -212,7 +237,7 @@ func (s *KeyValueStore[K, V]) Shrink(target int64) {
 }
 
 // Close implements [Store].
-func (s *KeyValueStore[K, V]) Close() error {
+func (s *core[V]) Close() error {
 	s.dropSealed()
 	s.forgetDirty()
 	s.order = nil
@@ -221,7 +246,7 @@ func (s *KeyValueStore[K, V]) Close() error {
 }
 
 // freeze remembers how c's value is encoded at this moment.
-func (s *KeyValueStore[K, V]) freeze(c *Cell[V]) {
+func (s *core[V]) freeze(c *Cell[V]) {
 	key := string(s.young.keys.at(s.young.at(c.index).key))
 	delete(s.frozen, key)
 	if !c.OK {
@@ -234,7 +259,7 @@ func (s *KeyValueStore[K, V]) freeze(c *Cell[V]) {
 
 // thaw compares what is sealed with what was given. An encoding need not be the
 // same each time (maps): what counts is what it decodes to.
-func (s *KeyValueStore[K, V]) thaw(key, now []byte) error {
+func (s *core[V]) thaw(key, now []byte) error {
 	was, ok := s.frozen[string(key)]
 	if !ok || bytes.Equal(was, now) {
 		return nil
@@ -279,4 +304,4 @@ func flat(t reflect.Type) bool {
 	}
 }
 
-func (s *KeyValueStore[K, V]) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
+func (s *core[V]) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type stack struct {
 	size   int64    // bytes of layers
 	ready  int64    // bytes of the committed ones of them
 	writes Writes   // reused
+	cut    []byte   // rows before it were removed from the base since it was opened
 	// view holds the committed layers, oldest first, for readers of other
 	// goroutines. A layer leaves it only after the base has got it.
 	view atomic.Pointer[[]*Layer]
@@ -30,8 +32,8 @@ type stack struct {
 // more place to look for a key that is not in the cache.
 const maxCommitted = 8
 
-func newStack(name string, base Base, opt Options) stack {
-	return stack{name: name, base: base, opt: opt}
+func (s *stack) begin(name string, base Base, opt Options) {
+	s.name, s.base, s.opt = name, base, opt
 }
 
 // lookup appends what layers and base hold for key, timestamp and value, to dst.
@@ -92,9 +94,13 @@ func (s *stack) apply() error {
 	}
 	defer s.writes.Reset()
 	committed := s.layers[:s.done]
+	keep := kept(committed)
+	if bytes.Compare(keep, s.cut) > 0 {
+		s.writes.DeleteRange(firstRow, keep)
+	}
 	for i, l := range committed {
 		for at := range l.recs {
-			if shadowed(committed[i+1:], l.recs[at].hash, l.key(at)) {
+			if expired(l.key(at), keep) || shadowed(committed[i+1:], l.recs[at].hash, l.key(at)) {
 				continue
 			}
 			if body, ok := l.body(at); ok {
@@ -108,11 +114,29 @@ func (s *stack) apply() error {
 		return fmt.Errorf("apply to store %s: %w", s.name, err)
 	}
 	s.moved = false
+	if keep != nil {
+		s.cut = keep
+	}
 	s.layers = append([]*Layer(nil), s.layers[s.done:]...)
 	s.size -= s.ready
 	s.done, s.ready = 0, 0
 	s.publish()
 	return nil
+}
+
+// kept gives the key before which all rows are gone, as of the newest of layers;
+// nil if none says so.
+func kept(layers []*Layer) []byte {
+	for _, l := range slices.Backward(layers) {
+		if l.keep != nil {
+			return l.keep
+		}
+	}
+	return nil
+}
+
+func expired(key, keep []byte) bool {
+	return bytes.Compare(key, keep) < 0 && bytes.Compare(key, firstRow) >= 0
 }
 
 func shadowed(newer []*Layer, hash uint64, key []byte) bool {

@@ -13,7 +13,7 @@ package state
 type Store interface {
 	// Name is the store's name, unique in its application.
 	Name() string
-	// Kind is the kind of store: "keyvalue".
+	// Kind is the kind of store: "keyvalue", "window", "session", "list".
 	Kind() string
 	// Serdes names the encodings of key and value: the fingerprint in a [Header].
 	Serdes() string

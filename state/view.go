@@ -4,7 +4,6 @@ package state
 
 import (
 	"fmt"
-	"hash/maphash"
 
 	"github.com/millrace/millrace/opt"
 	"github.com/millrace/millrace/serde"
@@ -29,7 +28,7 @@ func (v View[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
 	if err != nil {
 		return value, 0, false, v.s.failed(fmt.Errorf("encode key: %w", err))
 	}
-	body, ok, err := lookup(nil, v.s.committed(), v.s.base, maphash.Bytes(v.s.seed, b), b)
+	body, ok, err := lookup(nil, v.s.committed(), v.s.base, v.s.hash(b), b)
 	if err != nil || !ok {
 		return value, 0, false, v.s.failed(err)
 	}
@@ -44,35 +43,8 @@ func (v View[K, V]) All(o Order) *Scan[K, V] { return v.Range(opt.None[K](), opt
 // nothing of the next.
 func (v View[K, V]) Range(from, to opt.V[K], o Order) *Scan[K, V] {
 	s := v.s
-	sc := &Scan[K, V]{name: s.name, keys: s.keys, values: s.values}
-	lower, upper, err := bounds(s.keys, from, to)
-	if err != nil {
-		sc.err = s.failed(err)
-		return sc
-	}
-	for {
-		seen := s.view.Load()
-		it, err := s.base.Iterate(lower, upper, o)
-		if err != nil {
-			sc.err = s.failed(err)
-			return sc
-		}
-		// The worker applies layers to the base, then takes them out of the view. If
-		// the view is still the same, the base under the iterator has got nothing that
-		// is not in these layers too: together they are one commit. Else it may be that
-		// the iterator sees a later commit than the layers.
-		if s.view.Load() == seen {
-			var layers []*Layer
-			if seen != nil {
-				layers = *seen
-			}
-			sc.m.layers(layers, lower, upper, o)
-			sc.m.add(baseCursor{it})
-			return sc
-		}
-		if err := it.Close(); err != nil {
-			sc.err = s.failed(err)
-			return sc
-		}
-	}
+	return &Scan[K, V]{keys: s.keys, rows: s.openView(o, func(marks) (span, error) {
+		lower, upper, err := bounds(s.keys, from, to)
+		return span{ranges: []keyRange{{lower, upper}}}, err
+	})}
 }

@@ -2,10 +2,12 @@
 
 package state
 
-// A Write is one change of a base: Value under Key, or nothing under Key if Delete.
+// A Write is one change of a base: Value under Key, or nothing under Key if Delete,
+// or nothing under all keys of [Key, Value) if Range.
 type Write struct {
 	Key, Value []byte
 	Delete     bool
+	Range      bool
 }
 
 // Writes is a list of changes that a base takes in one atomic step. It refers to
@@ -13,8 +15,9 @@ type Write struct {
 // base's Apply or Load has returned. Of several writes to a key the last counts.
 // The zero value is ready. Not safe for concurrent use.
 type Writes struct {
-	list  []Write
-	bytes int64
+	list   []Write
+	bytes  int64
+	ranges bool
 }
 
 // Put adds a change of key to value.
@@ -29,6 +32,16 @@ func (w *Writes) Delete(key []byte) {
 	w.bytes += int64(len(key))
 }
 
+// DeleteRange adds the removal of all keys of [lower, upper). Not for a Load.
+func (w *Writes) DeleteRange(lower, upper []byte) {
+	w.list = append(w.list, Write{Key: lower, Value: upper, Range: true})
+	w.bytes += int64(len(lower) + len(upper))
+	w.ranges = true
+}
+
+// Ranges tells whether there is a DeleteRange among the changes.
+func (w *Writes) Ranges() bool { return w.ranges }
+
 // Len is the number of changes.
 func (w *Writes) Len() int { return len(w.list) }
 
@@ -42,5 +55,5 @@ func (w *Writes) List() []Write { return w.list }
 // Reset empties w and keeps its memory.
 func (w *Writes) Reset() {
 	clear(w.list)
-	w.list, w.bytes = w.list[:0], 0
+	w.list, w.bytes, w.ranges = w.list[:0], 0, false
 }

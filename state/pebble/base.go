@@ -124,9 +124,12 @@ func (b *base) apply(w *state.Writes, h state.Header) error {
 	for _, c := range w.List() {
 		var err error
 		key = b.appendKey(key[:0], dataKey, c.Key)
-		if c.Delete {
+		switch {
+		case c.Range:
+			err = batch.DeleteRange(key, b.appendKey(nil, dataKey, c.Value), nil)
+		case c.Delete:
 			err = batch.Delete(key, nil)
-		} else {
+		default:
 			err = batch.Set(key, c.Value, nil)
 		}
 		if err != nil {
@@ -150,6 +153,9 @@ func (b *base) Load(w *state.Writes, h state.Header) error {
 		return state.ErrClosed
 	}
 	defer b.db.gate.Leave()
+	if w.Ranges() {
+		return fmt.Errorf("pebble load with a range that is deleted: %w", errors.ErrUnsupported)
+	}
 	if w.Bytes() < ingestBytes {
 		return b.apply(w, h)
 	}

@@ -5,6 +5,7 @@
 package rocksdb
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -130,9 +131,12 @@ func (b *base) apply(w *state.Writes, h state.Header) error {
 	var key []byte
 	for _, c := range w.List() {
 		key = appendKey(key[:0], dataKey, c.Key)
-		if c.Delete {
+		switch {
+		case c.Range:
+			batch.DeleteRangeCF(b.family, key, appendKey(nil, dataKey, c.Value))
+		case c.Delete:
 			batch.DeleteCF(b.family, key)
-		} else {
+		default:
 			batch.PutCF(b.family, key, c.Value)
 		}
 	}
@@ -152,6 +156,9 @@ func (b *base) Load(w *state.Writes, h state.Header) error {
 		return state.ErrClosed
 	}
 	defer b.db.gate.Leave()
+	if w.Ranges() {
+		return fmt.Errorf("rocksdb load with a range that is deleted: %w", errors.ErrUnsupported)
+	}
 	if w.Bytes() < ingestBytes {
 		return b.apply(w, h)
 	}
