@@ -16,8 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/plan"
 )
 
-// member is a [Member] by the classic group protocol with the cooperative-sticky
-// assignor.
+// member is a [Member] by the classic group protocol with an assignor of our own.
 type member struct {
 	link   *Kafka
 	cfg    MemberConfig
@@ -59,10 +58,12 @@ func (m *member) options() []kgo.Opt {
 	if m.cfg.Latest {
 		reset = kgo.NewOffset().AtEnd()
 	}
+	b := newBalancer(m.cfg.Balancing, m.cfg.Topics, m.link.cfg.Log)
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(m.link.cfg.Group),
 		kgo.ConsumeTopics(m.cfg.Topics...),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.Balancers(b),
+		kgo.WithHooks(b),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(reset),
