@@ -111,6 +111,9 @@ func (b *Broker) open(ctx, serving context.Context) (err error) {
 	if err := b.registerMetrics(); err != nil {
 		return err
 	}
+	c := newCleaner(b.topics, &b.cfg)
+	b.wg.Go(func() { c.runRetention(serving) })
+	b.wg.Go(func() { c.run(serving) })
 	for _, l := range b.listeners {
 		b.wg.Go(func() { b.accept(serving, l) })
 	}
@@ -121,6 +124,10 @@ func (b *Broker) open(ctx, serving context.Context) (err error) {
 // overhead of its records is a part.
 const maxGroupAppend = 1_000_000
 
+// offsetsSegmentBytes is segment.bytes of the offsets topic, less than Kafka's 100
+// MiB: what is in the active segment can't be compacted, and is read when groups are loaded.
+const offsetsSegmentBytes = "16777216"
+
 // startGroups makes the offsets topic if it is missing, and begins to load the
 // groups.
 func (b *Broker) startGroups(ctx, serving context.Context) error {
@@ -129,7 +136,7 @@ func (b *Broker) startGroups(ctx, serving context.Context) error {
 		var err error
 		t, err = b.topics.create(ctx, newTopic{
 			name: offsetsTopic, partitions: b.cfg.OffsetsPartitions, internal: true,
-			configs: map[string]string{"cleanup.policy": "compact", "segment.bytes": "104857600"},
+			configs: map[string]string{"cleanup.policy": "compact", "segment.bytes": offsetsSegmentBytes},
 		})
 		if err != nil {
 			return err

@@ -80,7 +80,8 @@ type Config struct {
 	MessageMaxBytes int           // 1048588: message.max.bytes, a batch
 	FetchMaxBytes   int           // 55 MiB: fetch.max.bytes, an answer
 
-	FetchSessions int // 1000: max.incremental.fetch.session.cache.slots
+	MaxOpenSegments int // 4096 (Kafka: no limit): segment files open at a time, of all topics, beside those not synced
+	FetchSessions   int // 1000: max.incremental.fetch.session.cache.slots
 
 	RequestMaxBytes   int           // 100 MiB: socket.request.max.bytes, a frame
 	RequestMemory     int64         // 256 MiB: queued.max.request.bytes, of all requests being read or handled
@@ -104,6 +105,11 @@ type Config struct {
 	ConsumerGroupMaxSize      int             // no limit: group.consumer.max.size
 	ConsumerMigration         MigrationPolicy // MigrateBothWays: group.consumer.migration.policy
 
+	RetentionCheckInterval time.Duration // 5min: log.retention.check.interval.ms
+	CleanerBackoff         time.Duration // 15s: log.cleaner.backoff.ms, between two searches for something to compact
+	CleanerMapBytes        int64         // 128 MiB: log.cleaner.dedupe.buffer.size, of a compaction's table of keys
+	CleanerBytesPerSecond  int64         // no limit: log.cleaner.io.max.bytes.per.second, read and written by compactions
+
 	Logger *slog.Logger // slog.Default()
 
 	// Metrics is where the broker registers its metrics until it is closed;
@@ -126,6 +132,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.SegmentAge, 7*24*time.Hour)
 	setDefault(&c.MessageMaxBytes, 1048588)
 	setDefault(&c.FetchMaxBytes, 55<<20)
+	setDefault(&c.MaxOpenSegments, 4096)
 	setDefault(&c.FetchSessions, 1000)
 	setDefault(&c.RequestMaxBytes, 100<<20)
 	setDefault(&c.RequestMemory, 256<<20)
@@ -137,6 +144,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.GroupMaxSessionTimeout, 30*time.Minute)
 	setDefault(&c.GroupMaxSize, math.MaxInt32)
 	setDefault(&c.OffsetsRetention, 7*24*time.Hour)
+	setDefault(&c.RetentionCheckInterval, 5*time.Minute)
+	setDefault(&c.CleanerBackoff, 15*time.Second)
+	setDefault(&c.CleanerMapBytes, 128<<20)
 	setDefault(&c.OffsetMetadataMaxBytes, 4096)
 	setDefault(&c.ConsumerSessionTimeout, 45*time.Second)
 	setDefault(&c.ConsumerHeartbeatInterval, 5*time.Second)
@@ -185,6 +195,7 @@ func (c *Config) check() error {
 		{"SegmentAge", int64(c.SegmentAge)},
 		{"MessageMaxBytes", int64(c.MessageMaxBytes)},
 		{"FetchMaxBytes", int64(c.FetchMaxBytes)},
+		{"MaxOpenSegments", int64(c.MaxOpenSegments)},
 		{"FetchSessions", int64(c.FetchSessions)},
 		{"RequestMaxBytes", int64(c.RequestMaxBytes)},
 		{"RequestMemory", c.RequestMemory},
@@ -197,6 +208,10 @@ func (c *Config) check() error {
 		{"GroupMaxSessionTimeout", int64(c.GroupMaxSessionTimeout)},
 		{"GroupMaxSize", int64(c.GroupMaxSize)},
 		{"OffsetsRetention", int64(c.OffsetsRetention)},
+		{"RetentionCheckInterval", int64(c.RetentionCheckInterval)},
+		{"CleanerBackoff", int64(c.CleanerBackoff)},
+		{"CleanerMapBytes", c.CleanerMapBytes},
+		{"CleanerBytesPerSecond", c.CleanerBytesPerSecond},
 		{"OffsetMetadataMaxBytes", int64(c.OffsetMetadataMaxBytes)},
 		{"ConsumerSessionTimeout", int64(c.ConsumerSessionTimeout)},
 		{"ConsumerHeartbeatInterval", int64(c.ConsumerHeartbeatInterval)},

@@ -107,10 +107,26 @@ var options = []option{
 	{broker: "group.min.session.timeout.ms", kind: typeInt, def: "6000", fixed: true,
 		static: func(c *Config) string { return ms(c.GroupMinSessionTimeout) },
 		doc:    "The shortest session timeout that a member may ask for."},
+	{broker: "log.cleaner.backoff.ms", kind: typeLong, def: "15000", fixed: true,
+		static: func(c *Config) string { return ms(c.CleanerBackoff) },
+		doc:    "Pause between two searches for something to compact."},
+	{broker: "log.cleaner.dedupe.buffer.size", kind: typeLong, def: "134217728", fixed: true,
+		static: func(c *Config) string { return strconv.FormatInt(c.CleanerMapBytes, 10) },
+		doc:    "Bytes of the table of keys of a compaction. What has more keys is compacted in several rounds."},
+	{broker: "log.cleaner.enable", kind: typeBool, def: "true", fixed: true,
+		doc: "Whether topics are compacted."},
+	{broker: "log.cleaner.io.max.bytes.per.second", kind: typeFloat, def: "1.7976931348623157E308", fixed: true,
+		static: (*Config).staticCleanerRate,
+		doc:    "Bytes a second that compactions read and write at most."},
+	{broker: "log.cleaner.threads", kind: typeInt, def: "1", fixed: true,
+		doc: "How many partitions are compacted at a time."},
 	{broker: "log.dir", kind: typeList, def: "/tmp/kafka-logs", fixed: true, static: func(c *Config) string { return c.Dir },
 		doc: "The data directory."},
 	{broker: "log.dirs", kind: typeList, none: true, fixed: true, static: func(c *Config) string { return c.Dir },
 		doc: "The data directory. There is one."},
+	{broker: "log.retention.check.interval.ms", kind: typeLong, def: "300000", fixed: true,
+		static: func(c *Config) string { return ms(c.RetentionCheckInterval) },
+		doc:    "How often segments that are too old or too many are looked for."},
 	{broker: "max.connections", kind: typeInt, def: "2147483647", fixed: true,
 		static: func(c *Config) string { return strconv.Itoa(c.MaxConnections) },
 		doc:    "How many connections may be open."},
@@ -174,6 +190,13 @@ func (c *Config) staticFlushMs() string {
 		return ms(c.Flush.Interval)
 	}
 	return ""
+}
+
+func (c *Config) staticCleanerRate() string {
+	if c.CleanerBytesPerSecond == 0 {
+		return ""
+	}
+	return strconv.FormatInt(c.CleanerBytesPerSecond, 10)
 }
 
 func (c *Config) staticRollMs() string {

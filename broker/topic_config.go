@@ -116,6 +116,9 @@ func (t *topicConfig) tuning(c *Config) seglog.Tuning {
 		}
 	}
 	age := t.segmentAge
+	if t.compact {
+		age = min(age, t.maxCompactionLag)
+	}
 	if jitter := min(t.segmentJitter, age-1); jitter > 0 {
 		age -= rand.N(jitter)
 	}
@@ -126,6 +129,7 @@ func (t *topicConfig) tuning(c *Config) seglog.Tuning {
 		MaxIndexBytes:      t.indexBytes,
 		Flush:              flush,
 		LogAppendTime:      t.logAppendTime,
+		FileDeleteDelay:    t.fileDeleteDelay,
 	}
 }
 

@@ -82,6 +82,7 @@ type registry struct {
 	meta *metadata // of the file; only with the turn
 
 	clusterID string                       // never changes
+	handles   *seglog.Handles              // of all logs
 	defaults  atomic.Pointer[brokerLayers] // of topics' configs
 
 	mu     sync.RWMutex
@@ -97,8 +98,9 @@ type registry struct {
 func openRegistry(ctx context.Context, cfg *Config, m *brokerMetrics) (*registry, error) {
 	r := &registry{
 		cfg: cfg, log: cfg.Logger, metrics: m,
-		turn:   make(chan struct{}, 1),
-		byName: make(map[string]*topic), byID: make(map[topicID]*topic),
+		turn:    make(chan struct{}, 1),
+		handles: seglog.NewHandles(cfg.MaxOpenSegments),
+		byName:  make(map[string]*topic), byID: make(map[topicID]*topic),
 	}
 	meta, err := loadMetadata(cfg.FS, cfg.Dir)
 	if err != nil {
@@ -237,7 +239,7 @@ func (r *registry) extend(ctx context.Context, t *topic, n int32) (_ []*partitio
 
 func (r *registry) openPartition(ctx context.Context, t *topic, i int, dir string) (*partition, error) {
 	cfg := t.config().seglog(r.cfg, dir)
-	cfg.OnFlush = r.metrics.flushed
+	cfg.OnFlush, cfg.Handles = r.metrics.flushed, r.handles
 	log, err := seglog.Open(cfg)
 	if err != nil {
 		return nil, err
