@@ -36,6 +36,7 @@ type Broker struct {
 	groups     *group.Coordinator
 	ids        *producerIDs
 	mem        *requestMemory
+	sessions   *fetchSessions
 	apis       map[int16]*api
 	counts     *brokerMetrics
 	registered prometheus.Collector // nil: none
@@ -65,11 +66,13 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		cfg:   cfg,
-		log:   cfg.Logger,
-		mem:   newRequestMemory(cfg.RequestMemory),
-		slots: make(chan struct{}, cfg.MaxConnections),
-		apis:  make(map[int16]*api),
+		cfg: cfg,
+		log: cfg.Logger,
+		mem: newRequestMemory(cfg.RequestMemory),
+
+		sessions: newFetchSessions(cfg.FetchSessions),
+		slots:    make(chan struct{}, cfg.MaxConnections),
+		apis:     make(map[int16]*api),
 
 		counts: newBrokerMetrics(),
 	}

@@ -31,6 +31,8 @@ type conn struct {
 	log    *slog.Logger
 	frames chan frame     // no capacity: the reader is one frame ahead, no more
 	timing metrics.Timing // of the request being answered
+
+	starved *partKey // what the last fetch without a session had no room for; nil: nothing
 }
 
 // A frame is a request as it came, without its length. done is called once
@@ -222,14 +224,17 @@ func (c *conn) answerFrames(ctx context.Context) error {
 	for f := range c.frames {
 		out := getBuffer()
 		c.timing.Arrive(f.arrived, len(head{})+len(f.buf))
-		answer, err := c.b.handle(ctx, c, f.buf, (*out)[:0])
+		a := answer{buf: (*out)[:0]}
+		err := c.b.handle(ctx, c, f.buf, &a)
 		f.done()
-		if err == nil && len(answer) > 0 {
-			err = c.write(ctx, answer)
+		size := a.size()
+		if err == nil && size > 0 {
+			err = c.send(ctx, &a)
 		}
-		c.timing.Finish(len(answer))
-		if answer != nil {
-			*out = answer
+		c.timing.Finish(size)
+		a.release()
+		if a.buf != nil {
+			*out = a.buf
 		}
 		putBuffer(out)
 		if err != nil {
@@ -238,24 +243,6 @@ func (c *conn) answerFrames(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-	}
-	return nil
-}
-
-// write sends an answer. A client may be slow, but not stuck.
-func (c *conn) write(ctx context.Context, b []byte) error {
-	for len(b) > 0 {
-		n := min(len(b), writeChunk)
-		if ctx.Err() == nil {
-			_ = c.nc.SetWriteDeadline(time.Now().Add(c.b.cfg.RequestTimeout))
-		}
-		if ctx.Err() != nil { // perhaps just now: then its deadline was overwritten
-			_ = c.nc.SetWriteDeadline(time.Now().Add(farewell))
-		}
-		if _, err := c.nc.Write(b[:n]); err != nil {
-			return fmt.Errorf("write answer: %w", err)
-		}
-		b = b[n:]
 	}
 	return nil
 }

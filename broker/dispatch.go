@@ -5,7 +5,6 @@ package broker
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -88,35 +87,37 @@ func apis() []api {
 	}
 }
 
-// handle answers one frame: it appends the answer, with its length, to out. An
-// empty answer is none. An error closes the connection.
-func (b *Broker) handle(ctx context.Context, c *conn, frame, out []byte) ([]byte, error) {
+// handle answers one frame: it appends the answer, with its length, to out, which
+// the caller releases. An empty answer is none. An error closes the connection.
+func (b *Broker) handle(ctx context.Context, c *conn, frame []byte, out *answer) error {
 	h, body, err := wire.ParseHeader(frame)
 	if err != nil {
-		return out, err
+		return err
 	}
 	a, ok := b.apis[h.Key]
 	if !ok {
-		return out, fmt.Errorf("%w: key %d version %d", errUnsupported, h.Key, h.Version)
+		return fmt.Errorf("%w: key %d version %d", errUnsupported, h.Key, h.Version)
 	}
 	if h.Version < a.min || h.Version > a.max {
 		if a.key == kmsg.ApiVersions {
-			return appendAnswer(out, h.CorrelationID, unsupportedApiVersions()), nil
+			out.appendResponse(h.CorrelationID, unsupportedApiVersions())
+			return nil
 		}
-		return out, fmt.Errorf("%w: %s version %d", errUnsupported, a.key.Name(), h.Version)
+		return fmt.Errorf("%w: %s version %d", errUnsupported, a.key.Name(), h.Version)
 	}
 	req, err := decode(a, h, body)
 	if err != nil {
-		return out, fmt.Errorf("decode %s version %d: %w", a.key.Name(), h.Version, err)
+		return fmt.Errorf("decode %s version %d: %w", a.key.Name(), h.Version, err)
 	}
 	r := &request{Request: req, conn: c, clientID: h.ClientID}
 	c.timing.Begin(a.metrics)
 	resp := a.handle(b, ctx, r)
 	c.timing.End(coordinated(a.key))
 	if resp == nil {
-		return out, r.hangUp
+		return r.hangUp
 	}
-	return appendAnswer(out, h.CorrelationID, resp), nil
+	out.appendResponse(h.CorrelationID, resp)
+	return nil
 }
 
 func decode(a *api, h wire.Header, body []byte) (kmsg.Request, error) {
@@ -130,18 +131,4 @@ func decode(a *api, h wire.Header, body []byte) (kmsg.Request, error) {
 	req := a.key.Request()
 	req.SetVersion(h.Version)
 	return req, req.ReadFrom(body)
-}
-
-// appendAnswer appends a framed response. The header of an ApiVersions
-// response never has tagged fields: who reads it may not know them yet.
-func appendAnswer(out []byte, correlationID int32, resp kmsg.Response) []byte {
-	at := len(out)
-	out = append(out, 0, 0, 0, 0)
-	out = binary.BigEndian.AppendUint32(out, uint32(correlationID))
-	if resp.IsFlexible() && resp.Key() != kmsg.ApiVersions.Int16() {
-		out = append(out, 0)
-	}
-	out = resp.AppendTo(out)
-	binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4))
-	return out
 }

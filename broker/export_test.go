@@ -42,8 +42,35 @@ func (b *Broker) Connections() int { return len(b.slots) }
 // HandleFrame gives the dispatcher a frame, as from a client on the other end
 // of nc.
 func (b *Broker) HandleFrame(ctx context.Context, nc net.Conn, frame []byte) ([]byte, error) {
-	return b.handle(ctx, newConn(b, nc), frame, nil)
+	var a answer
+	defer a.release()
+	if err := b.handle(ctx, newConn(b, nc), frame, &a); err != nil {
+		return nil, err
+	}
+	var all []byte
+	at := 0
+	for i := range a.pieces {
+		p := &a.pieces[i]
+		all = append(all, a.buf[at:p.at]...)
+		at = p.at
+		b := make([]byte, p.slice.Len())
+		if _, err := p.slice.ReadAt(b, 0); err != nil {
+			return nil, err
+		}
+		all = append(all, b...)
+	}
+	return append(all, a.buf[at:]...), nil
 }
+
+// FetchSessions is how many there are, and how many partitions they have.
+func (b *Broker) FetchSessions() (n, partitions int) {
+	b.sessions.mu.Lock()
+	defer b.sessions.mu.Unlock()
+	return len(b.sessions.byID), b.sessions.parts
+}
+
+// SetFetchEpoch sets the epoch that a fetch session waits for.
+func (b *Broker) SetFetchEpoch(id, epoch int32) { b.sessions.byID[id].epoch = epoch }
 
 // MetadataFile decodes a metadata file and encodes it again.
 func MetadataFile(b []byte) ([]byte, error) {

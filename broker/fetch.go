@@ -4,182 +4,150 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/broker/internal/seglog"
 )
 
-// Fetch (1), versions 4-18: topics by name up to 12, by id from 13 on. Not here
-// yet: fetch sessions (each fetch is a full one; clients are told session 0),
-// transactions (nothing is ever aborted, and the last stable offset is the high
-// watermark), fetches of followers.
+// Fetch (1), versions 4-18: topics by name up to 12, by id from 13 on, with
+// incremental sessions from 7 on (fetch_session.go). Not here yet: transactions
+// (nothing is ever aborted, and the last stable offset is the high watermark),
+// fetches of followers.
 
-// A fetching is a request while it is worked on: the partitions it asks for,
-// those that could be found.
+// A fetching is a request while it is worked on.
 type fetching struct {
-	b     *Broker
-	req   *kmsg.FetchRequest
-	resp  *kmsg.FetchResponse
-	parts []fetchPart
+	b       *Broker
+	req     *kmsg.FetchRequest
+	session *fetchSession // nil: none
+	full    bool          // all partitions are answered, not only those with news
+	parts   []fetchPart   // those asked for, in the order of the answer
+	first   int           // the one that is read first; the others follow, round
 }
 
-// fetchPart is one partition of a request. resp is set anew by each read.
+// A partKey names a partition as the version of the request does: by the name or
+// by the id of its topic.
+type partKey struct {
+	name      string
+	id        topicID
+	partition int32
+}
+
+// wanted is what a client asks of a partition.
+type wanted struct {
+	offset      int64
+	maxBytes    int32
+	leaderEpoch int32 // that the client knows, -1: none
+	lastEpoch   int32 // of the last batch it has, -1: not said
+}
+
+// fetchPart is one partition of a request and what is answered for it.
 type fetchPart struct {
-	part *partition // nil if resp has the error already
-	req  *kmsg.FetchRequestTopicPartition
-	resp *kmsg.FetchResponseTopicPartition
-	seen int64 // visibleBytes at the last read
+	partKey
+	wanted
+	part   *partition   // nil: there is none
+	member *sessionPart // of the session; nil: without one
+	seen   int64        // visibleBytes at the last read
+
+	code     int16
+	hw       int64 // and the last stable offset
+	logStart int64
+	diverged *epochEnd // where the client's log and this one agree, if they don't in the end
+	slice    seglog.Slice
+}
+
+// An epochEnd is a leader epoch and the offset after its last record.
+type epochEnd struct {
+	epoch int32
+	end   int64
 }
 
 func (b *Broker) fetch(ctx context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.FetchRequest)
 	resp := req.ResponseKind().(*kmsg.FetchResponse)
-	if req.SessionID != 0 {
-		resp.ErrorCode = kerr.FetchSessionIDNotFound.Code
+	f, code := b.beginFetch(req)
+	if code != 0 {
+		resp.ErrorCode = code
 		return resp
 	}
-	f := b.newFetching(req, resp)
-	defer f.count()
+	f.beginAt(r.conn.starved)
 	size, failed := f.read()
-	if failed || size >= int(req.MinBytes) || req.MaxWaitMillis <= 0 || len(f.parts) == 0 {
-		return resp
+	if !failed && size < int(req.MinBytes) && req.MaxWaitMillis > 0 && len(f.parts) > 0 {
+		f.release()
+		start := time.Now()
+		f.park(ctx, size)
+		r.conn.timing.Waited(start)
+		f.read()
 	}
-	start := time.Now()
-	f.park(ctx, size)
-	r.conn.timing.Waited(start)
-	f.read()
-	return resp
+	r.conn.starved = f.starved()
+	f.count()
+	return f.finish(resp)
 }
 
-func (b *Broker) newFetching(req *kmsg.FetchRequest, resp *kmsg.FetchResponse) *fetching {
-	f := &fetching{b: b, req: req, resp: resp}
-	resp.Topics = make([]kmsg.FetchResponseTopic, len(req.Topics))
+// beginFetch finds what a request asks for, by itself or by its session. code is
+// what refuses the session.
+func (b *Broker) beginFetch(req *kmsg.FetchRequest) (_ *fetching, code int16) {
+	f := &fetching{b: b, req: req, full: req.SessionEpoch == firstEpoch || req.SessionEpoch == finalEpoch}
+	if !f.full {
+		return f, b.sessions.resume(f)
+	}
+	if req.SessionID != 0 {
+		b.sessions.remove(req.SessionID)
+	}
+	eachWanted(req, func(k partKey, w wanted) {
+		f.parts = append(f.parts, fetchPart{partKey: k, wanted: w, part: b.find(req, k)})
+	})
+	if req.SessionEpoch == firstEpoch {
+		b.sessions.begin(f)
+	}
+	return f, 0
+}
+
+// eachWanted calls fn for each partition that a request names.
+func eachWanted(req *kmsg.FetchRequest, fn func(partKey, wanted)) {
 	for i := range req.Topics {
-		rt, at := &req.Topics[i], &resp.Topics[i]
-		at.Default()
-		at.Topic, at.TopicID = rt.Topic, rt.TopicID
-		at.Partitions = make([]kmsg.FetchResponseTopicPartition, len(rt.Partitions))
-		t, code := b.lookup(req.Version >= 13, rt.Topic, rt.TopicID)
-		for j := range rt.Partitions {
-			fp := fetchPart{req: &rt.Partitions[j], resp: &at.Partitions[j]}
-			fp.reset()
-			fp.resp.ErrorCode = code
-			if code == 0 {
-				if fp.part = t.partition(fp.req.Partition); fp.part == nil {
-					fp.resp.ErrorCode = kerr.UnknownTopicOrPartition.Code
-				}
-			}
-			f.parts = append(f.parts, fp)
+		t := &req.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			fn(keyOf(req, t.Topic, t.TopicID, p.Partition), wanted{p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch, p.LastFetchedEpoch})
 		}
 	}
-	return f
 }
 
-// count adds the answer to the metrics of its topics.
+func keyOf(req *kmsg.FetchRequest, name string, id topicID, partition int32) partKey {
+	if byID(req) {
+		return partKey{id: id, partition: partition}
+	}
+	return partKey{name: name, partition: partition}
+}
+
+// byID tells whether a request names topics by their ids.
+func byID(req *kmsg.FetchRequest) bool { return req.Version >= 13 }
+
+// find returns the partition, or nil.
+func (b *Broker) find(req *kmsg.FetchRequest, k partKey) *partition {
+	t, code := b.lookup(byID(req), k.name, k.id)
+	if code != 0 {
+		return nil
+	}
+	return t.partition(k.partition)
+}
+
+// count adds the answer to the metrics of its topics. Records are counted by
+// offsets, which is what the headers of batches claim but for compacted logs.
 func (f *fetching) count() {
 	for i := range f.parts {
-		if p := &f.parts[i]; p.part != nil {
-			p.part.topic.metrics.Fetched(len(p.resp.RecordBatches), seglog.CountRecords(p.resp.RecordBatches))
+		if p := &f.parts[i]; p.part != nil && p.slice.Len() > 0 {
+			p.part.topic.metrics.Fetched(p.slice.Len(), p.slice.NextOffset-p.offset)
 		}
 	}
 }
 
-// reset makes the answer for a partition one without data.
-func (p *fetchPart) reset() {
-	p.resp.Default()
-	p.resp.Partition = p.req.Partition
-	p.resp.HighWatermark, p.resp.LastStableOffset, p.resp.LogStartOffset = -1, -1, -1
-	p.resp.RecordBatches = []byte{}
-}
-
-// read fills the answer in the order of the request, up to the limits. The
-// first batch goes out even if it is larger than they allow: its consumer could
-// never get past it otherwise.
-func (f *fetching) read() (size int, failed bool) {
-	left := min(int(f.req.MaxBytes), f.b.cfg.FetchMaxBytes)
+// release gives all slices back.
+func (f *fetching) release() {
 	for i := range f.parts {
-		p := &f.parts[i]
-		if p.part == nil {
-			failed = true
-			continue
-		}
-		p.reset()
-		limit := min(int(p.req.PartitionMaxBytes), left)
-		n, code := f.readPartition(p, limit, size == 0)
-		size, left = size+n, left-n
-		if code != 0 || p.resp.DivergingEpoch.Epoch >= 0 {
-			p.resp.ErrorCode = code
-			failed = true
-		}
-	}
-	return size, failed
-}
-
-func (f *fetching) readPartition(p *fetchPart, limit int, minOne bool) (n int, code int16) {
-	part := p.part
-	if part.isGone() {
-		if f.req.Version >= 13 {
-			return 0, kerr.UnknownTopicID.Code
-		}
-		return 0, kerr.UnknownTopicOrPartition.Code
-	}
-	if code := part.checkEpoch(p.req.CurrentLeaderEpoch); code != 0 {
-		return 0, code
-	}
-	p.seen = part.visibleBytes() // before the high watermark: what comes in between is counted, not missed
-	hw, from := part.highWatermark(), p.req.FetchOffset
-	if from < part.log.LogStartOffset() || from > hw {
-		p.resp.HighWatermark, p.resp.LogStartOffset = hw, part.log.LogStartOffset()
-		return 0, kerr.OffsetOutOfRange.Code
-	}
-	if diverges(p, from) {
-		return 0, 0
-	}
-	if from < hw && (limit > 0 || minOne) {
-		r, err := part.log.Read(from, max(limit, 0), hw, minOne)
-		if err != nil {
-			if !errors.Is(err, seglog.ErrOffsetOutOfRange) && !errors.Is(err, seglog.ErrClosed) {
-				f.b.log.Error("fetch", "topic", part.topic.name, "partition", part.index, "offset", from, "err", err)
-			}
-			return 0, codeOf(err)
-		}
-		p.resp.RecordBatches = r.Data
-	}
-	p.resp.HighWatermark, p.resp.LastStableOffset, p.resp.LogStartOffset = hw, hw, part.log.LogStartOffset()
-	if f.req.IsolationLevel == 1 {
-		p.resp.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
-	}
-	return len(p.resp.RecordBatches), 0
-}
-
-// diverges tells a client that has read what this log does not have up to
-// where they agree (KIP-595).
-func diverges(p *fetchPart, from int64) bool {
-	last := p.req.LastFetchedEpoch
-	if last < 0 {
-		return false
-	}
-	epoch, end := p.part.log.EndOffsetForEpoch(last)
-	if epoch == last && end >= from || epoch < 0 {
-		return false
-	}
-	p.resp.DivergingEpoch.Epoch, p.resp.DivergingEpoch.EndOffset = epoch, end
-	return true
-}
-
-// checkEpoch compares the leader epoch that a client knows, -1 for none.
-func (p *partition) checkEpoch(known int32) int16 {
-	switch {
-	case known < 0 || known == p.epoch:
-		return 0
-	case known < p.epoch:
-		return kerr.FencedLeaderEpoch.Code
-	default:
-		return kerr.UnknownLeaderEpoch.Code
+		f.parts[i].slice.Release()
 	}
 }
 

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/millrace/millrace/broker/internal/seglog"
+)
+
+// beginAt lets the partition come first that got nothing the last time. In a
+// session the order says that already.
+func (f *fetching) beginAt(starved *partKey) {
+	if f.session != nil || starved == nil {
+		return
+	}
+	f.first = max(0, slices.IndexFunc(f.parts, func(p fetchPart) bool { return p.partKey == *starved }))
+}
+
+// each calls fn for the partitions in the order they are read.
+func (f *fetching) each(fn func(p *fetchPart)) {
+	for i := range f.parts {
+		fn(&f.parts[(f.first+i)%len(f.parts)])
+	}
+}
+
+// read finds what there is to answer, up to the limits. The first batch goes out
+// even if it is larger than they allow: its consumer could never get past it
+// otherwise.
+func (f *fetching) read() (size int, failed bool) {
+	left := min(int(f.req.MaxBytes), f.b.cfg.FetchMaxBytes)
+	f.each(func(p *fetchPart) {
+		p.reset()
+		p.code = f.readPartition(p, min(int(p.maxBytes), left), size == 0)
+		size, left = size+p.slice.Len(), left-p.slice.Len()
+		failed = failed || p.code != 0 || p.diverged != nil
+	})
+	return size, failed
+}
+
+// reset makes the answer for a partition one without data.
+func (p *fetchPart) reset() {
+	p.slice.Release()
+	p.code, p.hw, p.logStart, p.diverged = 0, -1, -1, nil
+}
+
+// starved is the first partition with something to read that the limits have left
+// without, nil if there is none.
+func (f *fetching) starved() *partKey {
+	var k *partKey
+	f.each(func(p *fetchPart) {
+		if k == nil && p.code == 0 && p.diverged == nil && p.slice.Len() == 0 && p.offset < p.hw {
+			k = &p.partKey
+		}
+	})
+	return k
+}
+
+func (f *fetching) readPartition(p *fetchPart, limit int, minOne bool) (code int16) {
+	part := p.part
+	if part == nil || part.isGone() {
+		if !byID(f.req) {
+			return kerr.UnknownTopicOrPartition.Code
+		}
+		if f.b.topics.withID(p.id) == nil {
+			return kerr.UnknownTopicID.Code
+		}
+		return kerr.UnknownTopicOrPartition.Code
+	}
+	if code := part.checkEpoch(p.leaderEpoch); code != 0 {
+		return code
+	}
+	p.seen = part.visibleBytes() // before the high watermark: what comes in between is counted, not missed
+	hw := part.highWatermark()
+	p.hw, p.logStart = hw, part.log.LogStartOffset()
+	if p.offset < p.logStart || p.offset > hw {
+		return kerr.OffsetOutOfRange.Code
+	}
+	if p.diverges() {
+		p.hw, p.logStart = -1, -1
+		return 0
+	}
+	if p.offset == hw || limit <= 0 && !minOne {
+		return 0
+	}
+	s, err := part.log.Slice(p.offset, max(limit, 0), hw, minOne)
+	if err != nil {
+		f.b.logFetch(part, p.offset, err)
+		p.hw, p.logStart = -1, -1
+		return codeOf(err)
+	}
+	p.slice = s
+	return 0
+}
+
+// logFetch reports what the disk has done.
+func (b *Broker) logFetch(part *partition, offset int64, err error) {
+	if !errors.Is(err, seglog.ErrOffsetOutOfRange) && !errors.Is(err, seglog.ErrClosed) {
+		b.log.Error("fetch", "topic", part.topic.name, "partition", part.index, "offset", offset, "err", err)
+	}
+}
+
+// diverges tells a client that has read what this log does not have up to
+// where they agree (KIP-595).
+func (p *fetchPart) diverges() bool {
+	if p.lastEpoch < 0 {
+		return false
+	}
+	epoch, end := p.part.log.EndOffsetForEpoch(p.lastEpoch)
+	if epoch == p.lastEpoch && end >= p.offset || epoch < 0 {
+		return false
+	}
+	p.diverged = &epochEnd{epoch, end}
+	return true
+}
+
+// checkEpoch compares the leader epoch that a client knows, -1 for none.
+func (p *partition) checkEpoch(known int32) int16 {
+	switch {
+	case known < 0 || known == p.epoch:
+		return 0
+	case known < p.epoch:
+		return kerr.FencedLeaderEpoch.Code
+	default:
+		return kerr.UnknownLeaderEpoch.Code
+	}
+}
