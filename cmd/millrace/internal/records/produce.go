@@ -37,7 +37,10 @@ acknowledged. The first record that fails ends it.`,
 			if err != nil {
 				return err
 			}
-			opts = append(opts, kgo.DefaultProduceTopic(args[0]), kgo.RecordDeliveryTimeout(f.Timeout), kgo.UnknownTopicRetries(0))
+			opts = append(opts, kgo.DefaultProduceTopic(args[0]), kgo.UnknownTopicRetries(0))
+			if in.kind == "lines" {
+				opts = append(opts, kgo.RecordDeliveryTimeout(f.Timeout))
+			}
 			if in.manual() {
 				opts = append(opts, kgo.RecordPartitioner(mixedPartitioner()))
 			}
@@ -46,7 +49,7 @@ acknowledged. The first record that fails ends it.`,
 				return err
 			}
 			defer cl.Close()
-			p := &producer{cl: cl, rate: rate, progress: cli.NewProgress(cmd.ErrOrStderr())}
+			p := &producer{cl: cl, rate: rate, timeout: f.Timeout, progress: cli.NewProgress(cmd.ErrOrStderr())}
 			lines := in.open(cmd.InOrStdin())
 			defer lines.close()
 			err = p.run(cmd.Context(), lines.next)
@@ -65,6 +68,7 @@ acknowledged. The first record that fails ends it.`,
 type producer struct {
 	cl       *kgo.Client
 	rate     float64
+	timeout  time.Duration // of a record
 	progress *cli.Progress
 
 	mu    sync.Mutex
@@ -91,7 +95,9 @@ func (p *producer) run(ctx context.Context, next func(context.Context) (*kgo.Rec
 		}
 		sent++
 		size := len(r.Key) + len(r.Value)
-		p.cl.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) {
+		delivery, cancel := p.delivery(ctx, r)
+		p.cl.Produce(delivery, r, func(_ *kgo.Record, err error) {
+			cancel()
 			if p.done(size, err) {
 				stop()
 			}
@@ -115,6 +121,17 @@ func (p *producer) run(ctx context.Context, next func(context.Context) (*kgo.Rec
 	default:
 		return ended
 	}
+}
+
+// delivery bounds how long a record may take. The user's interruption is no part
+// of it: what was read is to arrive. kgo's own timeout counts from the record's
+// timestamp, which serves only as long as that is now.
+func (p *producer) delivery(ctx context.Context, r *kgo.Record) (context.Context, context.CancelFunc) {
+	ctx = context.WithoutCancel(ctx)
+	if r.Timestamp.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, p.timeout)
 }
 
 // flushTimeout bounds the wait for acknowledgements at the end; records have
