@@ -166,6 +166,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.Logger = slog.New(newLogLimit(c.Logger.Handler()))
 	return c, c.check()
 }
 

@@ -39,21 +39,26 @@
 //
 // One node: no replication yet, though the high watermark and in-sync replicas
 // are there for it. Not yet: transactions (a transactional id is refused),
-// retention and compaction (the topic's configs are kept and told, nothing is
-// deleted by them), altering configs, fetch sessions, quotas, TLS, SASL and
-// ACLs, log append time, the KIP-848 group protocol. ApiVersions announces only
-// what is there; the comment at the head of each request's file says which
-// versions.
+// quotas, TLS, SASL and ACLs. ApiVersions announces only what is there; the
+// comment at the head of each request's file says which versions.
+//
+// Configs are those in one table (option_table.go): what is not in it is refused,
+// what is in it is honoured or says in its text that it has no effect on one
+// node. Those of topics, and their defaults on the broker, can be changed while
+// it runs; a change holds, and is durable, when it is acknowledged.
 //
 // What a client can make the broker hold is bounded: the bytes of all requests
 // (RequestMemory), a frame (RequestMaxBytes), the elements of a request's
-// arrays, an answer (FetchMaxBytes), connections and partitions. A client that
-// is slow or stuck holds up itself alone, and for RequestTimeout at most.
+// arrays, fetch sessions and their partitions, connections and partitions. An
+// answer to a fetch is at most FetchMaxBytes long and stays on the disk until it
+// goes out, so that it takes no more memory than 128 KiB and what describes its
+// partitions. A client that is slow or stuck holds up itself alone, and for
+// RequestTimeout at most.
 //
 // # Files
 //
 //	DIR/lock                    held while a broker is open
-//	DIR/metadata                cluster id, topics, producer ids: one line of
-//	                            header with a CRC, then JSON
+//	DIR/metadata                cluster id, topics, configs, producer ids, see
+//	                            docs/format/metadata.md
 //	DIR/topics/ID/PARTITION/    a log, see docs/format/segment.md; ID in hex
 package broker

@@ -50,13 +50,14 @@ func (p *fetchPart) reset() {
 // starved is the first partition with something to read that the limits have left
 // without, nil if there is none.
 func (f *fetching) starved() *partKey {
-	var k *partKey
+	var first *partKey
 	f.each(func(p *fetchPart) {
-		if k == nil && p.code == 0 && p.diverged == nil && p.slice.Len() == 0 && p.offset < p.hw {
-			k = &p.partKey
+		if first == nil && p.code == 0 && p.diverged == nil && p.slice.Len() == 0 && p.offset < p.hw {
+			k := p.partKey // a copy: it outlives the request
+			first = &k
 		}
 	})
-	return k
+	return first
 }
 
 func (f *fetching) readPartition(p *fetchPart, limit int, minOne bool) (code int16) {
