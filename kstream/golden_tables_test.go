@@ -39,7 +39,7 @@ var (
 	outPlain = topic.Of[text, string]("out")
 )
 
-var goldenTables = map[string]func() goldenTopology{
+var goldenTables = map[string]func(params) goldenTopology{
 	"table_basic": golden[string](func(t *processor.Topology) { table(t, "st", "in").To(outPlain) }),
 	"table_unmaterialized": golden[string](func(t *processor.Topology) {
 		kstream.FromTable(table(t, "st", "in")).
@@ -47,7 +47,7 @@ var goldenTables = map[string]func() goldenTopology{
 			To(out)
 	}),
 	"table_filter": golden[string](func(t *processor.Topology) { table(t, "src", "in").Filter(above4).To(outPlain) }),
-	"table_filter_mat": func() goldenTopology {
+	"table_filter_mat": func(params) goldenTopology {
 		t := processor.NewTopology("golden")
 		table(t, "src", "in").Filter(above4, ktable.Store("st")).To(outPlain)
 		return goldenTopology{t, map[string]func(*testdriver.Driver) []vectorRow{

@@ -8,18 +8,21 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/processor"
 	"github.com/millrace/millrace/processor/testdriver"
 	"github.com/millrace/millrace/serde"
+	"github.com/millrace/millrace/window"
 )
 
 // A vector is what Kafka Streams 4.3.1 answered to a script, as
 // TopologyTestDriver recorded it: every update is sent on, in one partition.
 type vector struct {
 	TopologyID string `json:"topology_id"`
+	Params     map[string]int64
 	Topics     map[string]struct {
 		Dir, Key, Value string
 		PipedAs         string `json:"piped_as"`
@@ -46,12 +49,16 @@ type vectorOutput struct {
 	TS        int64
 	AfterStep int `json:"after_step"`
 	Headers   [][2]string
+	Window    *vectorWindow
 }
 
+type vectorWindow struct{ Start, End int64 }
+
 type vectorRow struct {
-	Key   any
-	Value any
-	TS    int64
+	Key        any
+	Start, End int64
+	Value      any
+	TS         int64
 }
 
 // TestGoldenStreams holds the DSL against vectors recorded from Kafka Streams.
@@ -79,7 +86,7 @@ func TestGoldenStreams(t *testing.T) {
 			if build == nil {
 				t.Skipf("topology %q needs operators that do not exist yet", v.TopologyID)
 			}
-			v.run(t, build())
+			v.run(t, build(v.Params))
 		})
 	}
 }
@@ -106,7 +113,7 @@ func (v *vector) run(t *testing.T, top goldenTopology) {
 			for r, ok := d.ReadBytes(name); v.Topics[name].Dir == "output" && ok; r, ok = d.ReadBytes(name) {
 				out := vectorOutput{Topic: name, Value: v.value(t, name, r.Value), TS: r.Timestamp, AfterStep: i}
 				if r.Key != nil {
-					out.Key = string(r.Key)
+					out.Key, out.Window = v.key(t, name, r.Key)
 				}
 				for _, h := range r.Headers {
 					out.Headers = append(out.Headers, [2]string{h.Key, string(h.Value)})
@@ -160,6 +167,26 @@ func (v *vector) bytes(t *testing.T, topic string, value any) []byte {
 	}
 	t.Fatalf("topic %q: value %v is of an unknown type", topic, value)
 	return nil
+}
+
+// key decodes a key, and the window that it is in, if it is in one.
+func (v *vector) key(t *testing.T, topic string, b []byte) (string, *vectorWindow) {
+	t.Helper()
+	switch v.Topics[topic].Key {
+	case "windowed<string>":
+		k, err := window.TimeKey(serde.String, 10*time.Millisecond).Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Key, &vectorWindow{k.Start, k.End}
+	case "session_windowed<string>":
+		k, err := window.SessionKeys(serde.String).Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Key, &vectorWindow{k.Start, k.End}
+	}
+	return string(b), nil
 }
 
 // value decodes what came out of a topic as JSON would have it.

@@ -22,6 +22,9 @@ type goldenTopology struct {
 	stores map[string]func(*testdriver.Driver) []vectorRow
 }
 
+// params are the values of variables in a topology's code.
+type params map[string]int64
+
 // text is a string that may be null, as keys and values are in Java.
 type text = opt.V[string]
 
@@ -32,7 +35,7 @@ func rows[K, V any](name string) func(*testdriver.Driver) []vectorRow {
 	return func(d *testdriver.Driver) []vectorRow {
 		rows := []vectorRow{}
 		for _, e := range d.All(h) {
-			rows = append(rows, vectorRow{jsonOf(e.Key), jsonOf(e.Value), e.Timestamp})
+			rows = append(rows, vectorRow{Key: jsonOf(e.Key), Value: jsonOf(e.Value), TS: e.Timestamp})
 		}
 		return rows
 	}
@@ -54,19 +57,19 @@ func jsonOf(v any) any {
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // golden makes a topology with a store "st" of values of type A.
-func golden[A any](build func(t *processor.Topology)) func() goldenTopology {
+func golden[A any](build func(t *processor.Topology)) func(params) goldenTopology {
 	return goldenStore[A]("st", build)
 }
 
-func goldenStore[A any](store string, build func(t *processor.Topology)) func() goldenTopology {
-	return func() goldenTopology {
+func goldenStore[A any](store string, build func(t *processor.Topology)) func(params) goldenTopology {
+	return func(params) goldenTopology {
 		t := processor.NewTopology("golden")
 		build(t)
 		return goldenTopology{t, map[string]func(*testdriver.Driver) []vectorRow{store: rows[text, A](store)}}
 	}
 }
 
-var goldenTopologies = map[string]func() goldenTopology{
+var goldenTopologies = map[string]func(params) goldenTopology{
 	"filter_map_values": golden[string](func(t *processor.Topology) {
 		kstream.From(t, in()).
 			Filter(func(k, v text) bool { return v.OK && len(v.Value) >= 1 && k != opt.Some("c") }).

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kstream
+
+import (
+	"github.com/millrace/millrace/agg"
+	"github.com/millrace/millrace/internal/flow"
+	"github.com/millrace/millrace/ktable"
+	"github.com/millrace/millrace/opt"
+	"github.com/millrace/millrace/window"
+)
+
+// A TimeWindowed is a grouped stream cut into time windows. Its tables have a row
+// for each key and window. Records with a null key are dropped and counted; a null
+// value is aggregated like any other.
+type TimeWindowed[K, V any] struct {
+	stream flow.Stream[K, V]
+	spec   window.TimeSpec
+	emit   window.EmitMode
+}
+
+// Windowed cuts the stream into time windows.
+func (g *Grouped[K, V]) Windowed(w window.TimeSpec) *TimeWindowed[K, V] {
+	flow.Check(g.stream.T, w.Check())
+	return &TimeWindowed[K, V]{stream: g.stream, spec: w}
+}
+
+// Emit says when results are sent on: OnUpdate, the default, OnCommit or OnClose.
+func (w *TimeWindowed[K, V]) Emit(mode window.EmitMode) *TimeWindowed[K, V] {
+	next := *w
+	next.emit = mode
+	return &next
+}
+
+func (w *TimeWindowed[K, V]) windows(options []ktable.Option) []ktable.Option {
+	return append([]ktable.Option{ktable.Emit(w.emit)}, options...)
+}
+
+// Count counts the records of each key and window.
+func (w *TimeWindowed[K, V]) Count(name string, options ...ktable.Option) *ktable.KTable[window.Key[K], int64] {
+	return ktable.AggregateTime(w.stream, "count", name, w.spec, count[V], w.windows(options)...)
+}
+
+// Reduce combines the values of each key and window: the first is the result as it
+// is, then f gets the result so far and the next value.
+func (w *TimeWindowed[K, V]) Reduce(name string, f func(V, V) V, options ...ktable.Option) *ktable.KTable[window.Key[K], V] {
+	return ktable.AggregateTime(w.stream, "reduce", name, w.spec, reduce(f), inherit(w.stream, w.windows(options))...)
+}
+
+// Aggregate folds the values of each key and window with an aggregator of package
+// agg, from what its Init gives.
+func (w *TimeWindowed[K, V]) Aggregate[A any](name string, a agg.Any[V, A], options ...ktable.Option) *ktable.KTable[window.Key[K], A] {
+	return ktable.AggregateTime(w.stream, "aggregate", name, w.spec, aggregate(a), w.windows(options)...)
+}
+
+// Fold is the aggregation that may also remove a row; see [Grouped.Fold].
+func (w *TimeWindowed[K, V]) Fold[A any](name string, f func(opt.V[A], V) opt.V[A], options ...ktable.Option) *ktable.KTable[window.Key[K], A] {
+	return ktable.AggregateTime(w.stream, "aggregate", name, w.spec, f, w.windows(options)...)
+}

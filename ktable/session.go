@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ktable
+
+import (
+	"fmt"
+
+	"github.com/millrace/millrace/internal/flow"
+	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/opt"
+	"github.com/millrace/millrace/processor"
+	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/window"
+)
+
+// AggregateSession adds an aggregation of a grouped stream over sessions, with a
+// store of that name. What init gives is joined by merge with the results of the
+// sessions that a record touches, the earlier first, and then stepped.
+// It is what the methods of kstream.SessionWindowed stand on.
+//
+// It follows KStreamSessionWindowAggregate of Kafka Streams: a session takes
+// records until the highest timestamp that the operator has seen passes its last
+// record by gap plus grace.
+func AggregateSession[K, V, A any](in flow.Stream[K, V], op, name string, spec window.SessionSpec, init func() opt.V[A], step Step[V, A], merge func(A, A) A, options ...Option) *KTable[window.SessionKey[K], A] {
+	o := gather(options)
+	what := fmt.Sprintf("store %q", name)
+	keys, values := in.KeySerde(what), valuesOf[A](in.T, o, what)
+	w := state.SessionOptions{Retention: retention(in.T, o, spec.GapMs()+spec.GraceMs(), what)}
+	def := in.T.Graph().AddStore(&plan.Store{
+		Name: name, Site: plan.Site(),
+		Open: func(base state.Base, opt state.Options) state.Store {
+			return state.OpenSession(name, keys, values, w, base, opt)
+		},
+	})
+	out := flow.Then(in, op, name, func(env plan.Env, n *plan.Node, next flow.Next[window.SessionKey[K], flow.Change[A]]) flow.Next[K, V] {
+		s := &sessionAggregation[K, V, A]{
+			env: env, node: n, nullKey: keys.IsNull, spec: spec, init: init, step: step, merge: merge, emit: o.emit,
+			store: env.Store(name).(*state.SessionStore[K, A]), observed: env.Observed(n), next: next,
+		}
+		if o.emit == window.OnCommit {
+			env.AtCommit(n, s.emitDirty)
+		}
+		return s.process
+	}, def)
+	out.Keys = window.SessionKeys(keys)
+	return &KTable[window.SessionKey[K], A]{changes: out, values: values, old: &oldNeed{}}
+}
+
+// A sessionAggregation is an aggregation over sessions in one task.
+type sessionAggregation[K, V, A any] struct {
+	env      plan.Env
+	node     *plan.Node
+	nullKey  func(K) bool // nil where K has no null
+	spec     window.SessionSpec
+	init     func() opt.V[A]
+	step     Step[V, A]
+	merge    func(A, A) A
+	emit     window.EmitMode
+	store    *state.SessionStore[K, A]
+	observed *int64 // highest timestamp seen
+	next     flow.Next[window.SessionKey[K], flow.Change[A]]
+	joined   []session[A] // of the record in hand
+}
+
+// A session is one that exists, and its result.
+type session[A any] struct {
+	start, end int64
+	value      A
+}
+
+func (s *sessionAggregation[K, V, A]) process(r processor.Record[K, V]) error {
+	if s.nullKey != nil && s.nullKey(r.Key) {
+		s.env.Drop(s.node, "null key")
+		return nil
+	}
+	before := *s.observed
+	*s.observed = max(before, r.Timestamp)
+	open := *s.observed - s.spec.GraceMs() - s.spec.GapMs() // a session that ends before is closed
+	if err := s.find(r); err != nil {
+		return err
+	}
+	now := session[A]{start: r.Timestamp, end: r.Timestamp}
+	old := s.init()
+	for _, j := range s.joined {
+		now.start, now.end = min(now.start, j.start), max(now.end, j.end)
+		if !old.OK {
+			old = opt.Some(j.value)
+		} else {
+			old.Value = s.merge(old.Value, j.value)
+		}
+	}
+	if now.end < open {
+		s.env.Drop(s.node, "late")
+	} else if err := s.replace(r, now, old); err != nil {
+		return err
+	}
+	if s.emit != window.OnClose || before == *s.observed {
+		return nil
+	}
+	return s.emitClosed(r, before, open)
+}
+
+// find gathers the sessions that r touches.
+func (s *sessionAggregation[K, V, A]) find(r processor.Record[K, V]) error {
+	s.joined = s.joined[:0]
+	sc := s.store.FindSessions(r.Key, r.Timestamp-s.spec.GapMs(), r.Timestamp+s.spec.GapMs(), state.Forward)
+	defer sc.Close() //nolint:errcheck // Err has told
+	for sc.Next() {
+		s.joined = append(s.joined, session[A]{sc.Start(), sc.End(), sc.Value()})
+	}
+	return sc.Err()
+}
+
+// replace puts the session now, with r taken into it, in the place of those that
+// it joins. A session that r leaves as long as it was is updated in its place.
+func (s *sessionAggregation[K, V, A]) replace(r processor.Record[K, V], now session[A], old opt.V[A]) error {
+	grown := now.start != r.Timestamp || now.end != r.Timestamp
+	for _, j := range s.joined {
+		if !grown {
+			break
+		}
+		if _, err := s.store.Remove(r.Key, j.start, j.end, j.end); err != nil {
+			return err
+		}
+		if err := s.update(r, j, opt.Some(j.value), opt.None[A]()); err != nil {
+			return err
+		}
+	}
+	result := s.step(old, r.Value)
+	if result.OK {
+		if _, err := s.store.Put(r.Key, now.start, now.end, result.Value, now.end); err != nil {
+			return err
+		}
+	} else if _, err := s.store.Remove(r.Key, now.start, now.end, now.end); err != nil {
+		return err
+	}
+	return s.update(r, now, opt.None[A](), result)
+}
+
+// update sends a change of a session on, if that is what is asked for.
+func (s *sessionAggregation[K, V, A]) update(r processor.Record[K, V], at session[A], old, now opt.V[A]) error {
+	if s.emit != window.OnUpdate {
+		return nil
+	}
+	return s.next(processor.Record[window.SessionKey[K], flow.Change[A]]{
+		Key: window.SessionKey[K]{Key: r.Key, Start: at.start, End: at.end}, Value: flow.Change[A]{Old: old, New: now},
+		Timestamp: at.end, Headers: r.Headers,
+	})
+}
+
+// emitClosed sends on the sessions that r has closed: those that end before open,
+// but for those that were closed at the time observed before.
+func (s *sessionAggregation[K, V, A]) emitClosed(r processor.Record[K, V], before, open int64) error {
+	from := int64(0)
+	if before != plan.NoTime {
+		from = max(from, before-s.spec.GraceMs()-s.spec.GapMs())
+	}
+	if open-1 < from {
+		return nil
+	}
+	sc := s.store.FindRange(opt.None[K](), opt.None[K](), from, open-1, state.Forward)
+	defer sc.Close() //nolint:errcheck // Err has told
+	for sc.Next() {
+		if sc.End() >= open {
+			continue
+		}
+		err := s.next(processor.Record[window.SessionKey[K], flow.Change[A]]{
+			Key:   window.SessionKey[K]{Key: sc.Key(), Start: sc.Start(), End: sc.End()},
+			Value: flow.Change[A]{New: opt.Some(sc.Value())}, Timestamp: sc.End(), Headers: r.Headers,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return sc.Err()
+}
+
+// emitDirty sends on the latest result of each session that the open layer has changed.
+func (s *sessionAggregation[K, V, A]) emitDirty() error {
+	return s.store.EachDirty(func(key K, start, end int64, c *state.Cell[A]) error {
+		return s.next(processor.Record[window.SessionKey[K], flow.Change[A]]{
+			Key:   window.SessionKey[K]{Key: key, Start: start, End: end},
+			Value: flow.Change[A]{New: opt.V[A]{Value: c.Value, OK: c.OK}}, Timestamp: end,
+		})
+	})
+}
