@@ -21,6 +21,7 @@ type crew struct {
 	t       *testing.T
 	cfg     link.Config
 	subs    []assign.Sub
+	timeout time.Duration // of rebalances
 	mu      sync.Mutex
 	owner   map[link.Partition]string
 	moves   int // partitions that were given to somebody
@@ -41,7 +42,7 @@ func (c *crew) join(name string, subs []assign.Sub) *hand {
 		topics = append(topics, s.Topics...)
 	}
 	m, err := open(c.t, c.cfg).Join(link.MemberConfig{
-		Topics: topics, Instance: name,
+		Topics: topics, Instance: name, RebalanceTimeout: c.timeout,
 		Balancing: link.Balancing{
 			Subs: subs,
 			Data: func() assign.Data { return assign.Data{Capacity: 1, Address: name + ":80"} },
@@ -202,6 +203,31 @@ func TestMembersShareTasksAndKeepThemThroughARestart(t *testing.T) {
 		c.await("two have left", have(map[string]int{"b": 15}))
 		c.leave(b, false)
 	})
+}
+
+// A member that was told to release something while it was away comes back owning
+// nothing, so nothing but our balancer has it join again, for which the group waits.
+func TestTheGroupIsNotStuckWhenAMemberThatShouldReleaseComesBack(t *testing.T) {
+	cfg := bundled(t)
+	cfg.Group = "stuck"
+	create(t, open(t, cfg), "stuck", 6, nil)
+	c := &crew{
+		t: t, cfg: cfg, owner: map[link.Partition]string{}, views: map[string]assign.View{},
+		changed: make(chan struct{}, 1), timeout: 2 * time.Second,
+		subs: []assign.Sub{{Name: "stuck", Topics: []string{"stuck"}}},
+	}
+	a := c.join("a", c.subs)
+	c.await("alone", have(map[string]int{"a": 6}))
+	b := c.join("b", c.subs) // so that a joins again, and says what it owns
+	c.await("two", have(map[string]int{"a": 3, "b": 3}))
+	c.leave(a, true)
+	third := c.join("c", c.subs) // waits for a until the round's time is over, and gets what b gives
+	c.await("two and one away", have(map[string]int{"b": 2, "c": 1}))
+	a = c.join("a", c.subs)
+	c.await("three", have(map[string]int{"a": 2, "b": 2, "c": 2}))
+	for _, h := range []*hand{a, b, third} {
+		c.leave(h, false)
+	}
 }
 
 // checkViews waits until the members know where each task is.

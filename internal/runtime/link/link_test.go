@@ -79,6 +79,9 @@ func create(t *testing.T, k *link.Kafka, name string, partitions int32, configs 
 		}
 	}
 	found, err := k.Topics(ctx, name, "no-such-topic")
+	for err == nil && len(found) == 0 { // a new topic takes a moment to be known
+		found, err = k.Topics(ctx, name, "no-such-topic")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
