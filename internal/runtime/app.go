@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/internal/runtime/assign"
 	"github.com/millrace/millrace/internal/runtime/link"
 )
 
@@ -217,6 +219,7 @@ func (a *App) connect(ctx context.Context) error {
 		Topics: topics, Instance: a.dir.instance,
 		SessionTimeout: a.cfg.SessionTimeout, RebalanceTimeout: a.cfg.RebalanceTimeout,
 		Assigned: a.assigned, Revoked: a.revoked, Lost: a.lost,
+		Balancing: a.balancing(),
 	})
 	if err != nil {
 		return err
@@ -231,6 +234,23 @@ func (a *App) connect(ctx context.Context) error {
 	close(a.joined)
 	a.refresh()
 	return nil
+}
+
+// balancing is what the group's leader is told of this instance.
+func (a *App) balancing() link.Balancing {
+	var subs []assign.Sub
+	for _, s := range a.plan.Subs {
+		sub := assign.Sub{Name: s.Name, Stateful: len(s.Stores) > 0}
+		for _, n := range s.Sources {
+			if !slices.Contains(sub.Topics, n.Topic) {
+				sub.Topics = append(sub.Topics, n.Topic)
+			}
+		}
+		subs = append(subs, sub)
+	}
+	return link.Balancing{Subs: subs, Data: func() assign.Data {
+		return assign.Data{ClientID: a.cfg.Link.ClientID, Capacity: int32(len(a.workers))}
+	}}
 }
 
 // fetch moves batches from the member to the tasks' queues. It gives full queues a
