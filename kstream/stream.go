@@ -50,9 +50,21 @@ func (s *KStream[K, V]) To(out topic.Topic[K, V]) {
 	flow.Sink(s.end, out.Name(), false, out.KeySerde(), out.ValueSerde(), func(v V) (V, bool) { return v, true })
 }
 
-// then adds an operator behind s.
+// then adds an operator behind s whose step ends with a call of next, if it has one.
 func then[K, V, K2, V2 any](s *KStream[K, V], op string, step func(r processor.Record[K, V], next flow.Next[K2, V2]) error) flow.Stream[K2, V2] {
-	return flow.Then(s.end, op, "", func(_ plan.Env, _ *plan.Node, next flow.Next[K2, V2]) flow.Next[K, V] {
+	return flow.Step(s.end, op, func(env plan.Env, n *plan.Node, next flow.Next[K2, V2]) flow.Next[K, V] {
+		at, id := env.At(), int32(n.ID)
+		return func(r processor.Record[K, V]) error {
+			*at = id
+			return step(r, next)
+		}
+	})
+}
+
+// thenMany is then for a step that calls next any number of times.
+func thenMany[K, V, K2, V2 any](s *KStream[K, V], op string, step func(r processor.Record[K, V], next flow.Next[K2, V2]) error) flow.Stream[K2, V2] {
+	return flow.Then(s.end, op, "", func(env plan.Env, n *plan.Node, next flow.Next[K2, V2]) flow.Next[K, V] {
+		next = flow.Guard(env, n, next)
 		return func(r processor.Record[K, V]) error { return step(r, next) }
 	})
 }

@@ -30,7 +30,7 @@ func Aggregate[K, V, A any](in flow.Stream[K, V], op, name string, step Step[V, 
 	out := flow.Then(in, op, name, func(env plan.Env, n *plan.Node, next flow.Next[K, flow.Change[A]]) flow.Next[K, V] {
 		store := env.Store(name).(*state.KeyValueStore[K, A])
 		if o.emit == window.OnCommit {
-			results := next
+			results := flow.Guard(env, n, next)
 			env.AtCommit(n, func() error { return emitDirty(store, need, results) })
 			next = func(processor.Record[K, flow.Change[A]]) error { return nil }
 		}

@@ -103,6 +103,7 @@ func (c Config) runtime() runtime.Config {
 		Link: c.link(), Stores: c.Stores, Workers: c.Workers,
 		CommitInterval: c.CommitInterval, OpenBytes: c.OpenBytes, Replication: c.ReplicationFactor,
 		SessionTimeout: c.SessionTimeout, Stay: c.StayOnClose,
+		MaxTaskIdle: c.MaxTaskIdle, SourceIdleness: c.SourceIdleness, Policies: c.Policies(),
 		Listener: c.Listener, Log: c.Logger,
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/internal/runtime"
 	"github.com/millrace/millrace/state"
 )
 
@@ -49,6 +50,25 @@ type Config struct {
 	// that one that comes back within the session time-out finds its tasks. It
 	// needs Stores with a folder, where the instance's id is kept.
 	StayOnClose bool
+	// MaxTaskIdle is how long a task with several inputs waits for one that has no
+	// records, so that records are processed in the order of their times: 0 waits only
+	// for what the broker is known to have, [NoTaskIdle] for nothing. 0, as in Kafka
+	// Streams (max.task.idle.ms).
+	MaxTaskIdle time.Duration
+	// SourceIdleness lets time go on without records: when a task's inputs have had
+	// nothing new for so long, as the brokers have confirmed all the while, stream time
+	// goes on by the time that passes. A broker that is away is not an idle source. 0:
+	// stream time comes from records alone.
+	SourceIdleness time.Duration
+	// OnDecodeError is the policy for records of source topics that cannot be decoded,
+	// or have a negative timestamp. [Fail].
+	OnDecodeError Policy
+	// OnProcessError is the policy for records at which a function of the program
+	// returns an error or panics. [Fail].
+	OnProcessError Policy
+	// OnProduceError is the policy for records that cannot be written: no encoding,
+	// larger than the topic takes. [Fail].
+	OnProduceError Policy
 	// Listener is called with every change of state, in order, on a goroutine of its
 	// own. None.
 	Listener func(State)
@@ -58,6 +78,9 @@ type Config struct {
 	// Logger gets what an operator of the application should know. slog.Default().
 	Logger *slog.Logger
 }
+
+// NoTaskIdle is the MaxTaskIdle of tasks that wait for no input.
+const NoTaskIdle = runtime.NoTaskIdle
 
 // SASL is how a client authenticates. The zero value is not at all.
 type SASL struct {

@@ -3,6 +3,7 @@
 package flow
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/millrace/millrace/internal/plan"
@@ -14,60 +15,134 @@ import (
 // Source adds a source of a topic. A null that K or V cannot carry is dropped
 // and counted.
 func Source[K, V any](t *processor.Topology, topic string, internal bool, keys serde.Serde[K], values serde.Serde[V]) Stream[K, V] {
-	n := &plan.Node{Kind: plan.Source, Op: "source", Site: plan.Site(), Topic: topic, Internal: internal}
+	return SourceAt(t, topic, internal, keys, values, nil)
+}
+
+// A TimeOf gives the event time of a record, in ms since the Unix epoch, negative to
+// drop it. partitionTime is the highest time before it in its partition, or -1.
+type TimeOf[K, V any] = func(r processor.Record[K, V], partitionTime int64) int64
+
+// SourceAt is Source with an event time other than the records' own; nil is theirs.
+func SourceAt[K, V any](t *processor.Topology, topic string, internal bool, keys serde.Serde[K], values serde.Serde[V], time TimeOf[K, V]) Stream[K, V] {
+	n := &plan.Node{
+		Kind: plan.Source, Op: "source", Site: plan.Site(), Topic: topic, Internal: internal, Extracts: time != nil,
+	}
 	n.Input = func(env plan.Env, outs []any) (plan.Input, error) {
-		return input(env, n, keys, values, Fan[K, V](outs)), nil
+		s := source[K, V]{env: env, node: n, keys: keys, values: values, time: time, next: Fan[K, V](env, n, outs)}
+		return plan.Input{Decode: s.decode, Run: s.run}, nil
 	}
 	return Stream[K, V]{T: t, Node: t.Graph().Add(n), Keys: keys, Values: values}
 }
 
-func input[K, V any](env plan.Env, n *plan.Node, keys serde.Serde[K], values serde.Serde[V], next Next[K, V]) plan.Input {
-	return func(r *plan.Raw) error {
-		if r.Key == nil && keys.IsNull == nil {
-			env.Drop(n, "null key")
-			return nil
-		}
-		if r.Value == nil && values.IsNull == nil {
-			env.Drop(n, "null value")
-			return nil
-		}
-		k, err := keys.Decode(r.Key)
-		if err != nil {
-			return fmt.Errorf("decode the key: %w", err)
-		}
-		v, err := values.Decode(r.Value)
-		if err != nil {
-			return fmt.Errorf("decode the value: %w", err)
-		}
-		return next(processor.Record[K, V]{Key: k, Value: v, Timestamp: r.Timestamp, Headers: r.Headers})
+// A source is the source of a task, with the record that was decoded last.
+type source[K, V any] struct {
+	env    plan.Env
+	node   *plan.Node
+	keys   serde.Serde[K]
+	values serde.Serde[V]
+	time   TimeOf[K, V]
+	next   Next[K, V]
+
+	record processor.Record[K, V]
+	null   string // what of it is null and must not be
+}
+
+func (s *source[K, V]) decode(r *plan.Raw, partitionTime int64) (int64, error) {
+	s.null = ""
+	switch {
+	case r.Key == nil && s.keys.IsNull == nil:
+		s.null = "null key"
+		return r.Timestamp, nil
+	case r.Value == nil && s.values.IsNull == nil:
+		s.null = "null value"
+		return r.Timestamp, nil
 	}
+	var err error
+	s.record.Timestamp, s.record.Headers = r.Timestamp, r.Headers
+	if s.record.Key, err = s.keys.Decode(r.Key); err != nil {
+		return 0, fmt.Errorf("decode the key: %w", err)
+	}
+	if s.record.Value, err = s.values.Decode(r.Value); err != nil {
+		return 0, fmt.Errorf("decode the value: %w", err)
+	}
+	if s.time != nil {
+		s.record.Timestamp = s.time(s.record, partitionTime)
+	}
+	return s.record.Timestamp, nil
+}
+
+func (s *source[K, V]) run() error {
+	if s.null != "" {
+		s.env.Drop(s.node, s.null)
+		return nil
+	}
+	return s.next(s.record)
 }
 
 // Sink adds a sink behind s that writes a topic. value gives what is written
 // for a record: the stream's value, or a table's new one.
-func Sink[K, V, W any](s Stream[K, V], topic string, internal bool, keys serde.Serde[K], values serde.Serde[W], value func(V) (W, bool)) {
+func Sink[K, V, W any](s Stream[K, V], topic string, internal bool, keys serde.Serde[K], values serde.Serde[W], value func(V) (W, bool)) *plan.Node {
 	n := &plan.Node{Kind: plan.Sink, Op: "sink", Site: plan.Site(), Topic: topic, Internal: internal}
 	n.Make = func(env plan.Env, _ []any) (any, error) {
-		return output(env.Output(n), keys, values, value), nil
+		out := env.Output(n)
+		return output(env, n, keys, values, value, func(processor.Record[K, V]) plan.Output { return out }), nil
 	}
-	s.T.Graph().Add(n, s.Node)
+	return s.T.Graph().Add(n, s.Node)
+}
+
+// DynamicSink adds a sink that writes each record to the topic that choose names.
+func DynamicSink[K, V any](s Stream[K, V], keys serde.Serde[K], values serde.Serde[V], choose func(processor.Record[K, V]) string) *plan.Node {
+	n := &plan.Node{Kind: plan.Sink, Op: "dynamic sink", Site: plan.Site()}
+	n.Make = func(env plan.Env, _ []any) (any, error) {
+		outs := map[string]plan.Output{}
+		to := func(r processor.Record[K, V]) plan.Output {
+			name := choose(r)
+			out := outs[name]
+			if out == nil && topic.CheckName(name) == nil {
+				out = env.OutputTo(name)
+				outs[name] = out
+			}
+			return out
+		}
+		return output(env, n, keys, values, func(v V) (V, bool) { return v, true }, to), nil
+	}
+	return s.T.Graph().Add(n, s.Node)
 }
 
 // output encodes into two buffers of the task's: Output copies what it is given.
-func output[K, V, W any](out plan.Output, keys serde.Serde[K], values serde.Serde[W], value func(V) (W, bool)) Next[K, V] {
+func output[K, V, W any](env plan.Env, n *plan.Node, keys serde.Serde[K], values serde.Serde[W], value func(V) (W, bool), to func(processor.Record[K, V]) plan.Output) Next[K, V] {
 	var kbuf, vbuf []byte
+	at, id := env.At(), int32(n.ID)
+	failed := func(err error) error {
+		_, err = env.Failed(n, plan.Producing, 0, err)
+		return err
+	}
 	return func(r processor.Record[K, V]) error {
+		*at = id
 		var key, val []byte
 		var err error
 		if key, kbuf, err = Encode(&keys, kbuf, r.Key, "key"); err != nil {
-			return err
+			return failed(err)
 		}
 		if w, ok := value(r.Value); ok {
 			if val, vbuf, err = Encode(&values, vbuf, w, "value"); err != nil {
-				return err
+				return failed(err)
 			}
 		}
-		return out(key, val, r.Timestamp, r.Headers)
+		if r.Timestamp < 0 {
+			return failed(fmt.Errorf("timestamp %d is negative", r.Timestamp))
+		}
+		out := to(r)
+		if out == nil {
+			return failed(errors.New("the name that was chosen is not that of a topic"))
+		}
+		if err := out(key, val, r.Timestamp, r.Headers); err != nil {
+			if errors.Is(err, plan.ErrTooLarge) {
+				return failed(err)
+			}
+			return err
+		}
+		return nil
 	}
 }
 

@@ -35,9 +35,10 @@ type Stream[K, V any] struct {
 	Rekeyed bool           // the key may no longer be the one its partition was chosen by
 }
 
-// Fan joins the entries of a node's children into one. Records reach the
-// children in the order in which the children were defined.
-func Fan[K, V any](outs []any) Next[K, V] {
+// Fan joins the entries of n's children into one. Records reach the children in the
+// order in which the children were defined. Where a child fails and its policy is to
+// go on, those after it still get the record.
+func Fan[K, V any](env plan.Env, n *plan.Node, outs []any) Next[K, V] {
 	switch len(outs) {
 	case 0:
 		return func(processor.Record[K, V]) error { return nil }
@@ -47,6 +48,9 @@ func Fan[K, V any](outs []any) Next[K, V] {
 	next := make([]Next[K, V], len(outs))
 	for i, o := range outs {
 		next[i] = o.(Next[K, V])
+		if i < len(outs)-1 {
+			next[i] = Guard(env, n, next[i])
+		}
 	}
 	return func(r processor.Record[K, V]) error {
 		for _, f := range next {
@@ -58,14 +62,50 @@ func Fan[K, V any](outs []any) Next[K, V] {
 	}
 }
 
+// Guard is next for an operator of node n that has something to do when next
+// returns: to send more records, or to call a function of the program. A panic below
+// meets its policy here, and does not end what the operator is doing.
+func Guard[K, V any](env plan.Env, n *plan.Node, next Next[K, V]) Next[K, V] {
+	at, id := env.At(), int32(n.ID)
+	return func(r processor.Record[K, V]) (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = env.Panicked(v)
+			}
+			*at = id
+		}()
+		return next(r)
+	}
+}
+
 // Then adds an operator behind s. build is called once a task with the way on
 // and returns the operator's entry. The encodings of the result are unknown.
+//
+// A failure that the operator's policy is to decide goes through env.Failed, which
+// answers nil to go on; an error that it returns ends the processing. A panic unwinds
+// the stack to the next Guard or Fan above, so an operator that does not end with a
+// call of next gives [Guard] the way on.
 func Then[K, V, K2, V2 any](s Stream[K, V], op, name string, build func(env plan.Env, n *plan.Node, next Next[K2, V2]) Next[K, V], stores ...*plan.Store) Stream[K2, V2] {
 	n := &plan.Node{
 		Kind: plan.Operator, Op: op, Name: name, Site: plan.Site(), Stores: stores,
 	}
 	n.Make = func(env plan.Env, outs []any) (any, error) {
-		return build(env, n, Fan[K2, V2](outs)), nil
+		entry := build(env, n, Fan[K2, V2](env, n, outs))
+		at, id := env.At(), int32(n.ID)
+		return func(r processor.Record[K, V]) error {
+			*at = id
+			return entry(r)
+		}, nil
+	}
+	return Stream[K2, V2]{T: s.T, Node: s.T.Graph().Add(n, s.Node), Rekeyed: s.Rekeyed}
+}
+
+// Step is Then for an operator that notes by itself, at each record, that it is the
+// one that runs, as [plan.Env.At] says: it saves a call.
+func Step[K, V, K2, V2 any](s Stream[K, V], op string, build func(env plan.Env, n *plan.Node, next Next[K2, V2]) Next[K, V]) Stream[K2, V2] {
+	n := &plan.Node{Kind: plan.Operator, Op: op, Site: plan.Site()}
+	n.Make = func(env plan.Env, outs []any) (any, error) {
+		return build(env, n, Fan[K2, V2](env, n, outs)), nil
 	}
 	return Stream[K2, V2]{T: s.T, Node: s.T.Graph().Add(n, s.Node), Rekeyed: s.Rekeyed}
 }

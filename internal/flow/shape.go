@@ -10,7 +10,7 @@ import (
 // Merge adds a node behind several streams that passes the records of all on.
 func Merge[K, V any](ends ...Stream[K, V]) Stream[K, V] {
 	n := &plan.Node{Kind: plan.Operator, Op: "merge", Site: plan.Site()}
-	n.Make = func(_ plan.Env, outs []any) (any, error) { return Fan[K, V](outs), nil }
+	n.Make = func(env plan.Env, outs []any) (any, error) { return Fan[K, V](env, n, outs), nil }
 	merged := Stream[K, V]{T: ends[0].T, Keys: ends[0].Keys, Values: ends[0].Values}
 	parents := make([]*plan.Node, len(ends))
 	for i, s := range ends {
@@ -28,12 +28,16 @@ func Merge[K, V any](ends ...Stream[K, V]) Stream[K, V] {
 // whose index choose answers.
 func Split[K, V any](s Stream[K, V], n int, choose func(K, V) int) []Stream[K, V] {
 	node := &plan.Node{Kind: plan.Operator, Op: "split", Site: plan.Site()}
-	node.Make = func(_ plan.Env, outs []any) (any, error) {
+	node.Make = func(env plan.Env, outs []any) (any, error) {
+		at, id := env.At(), int32(node.ID)
 		next := make([]Next[K, V], len(outs)) // its children are the n branches, nothing else
 		for i, o := range outs {
 			next[i] = o.(Next[K, V])
 		}
-		return func(r processor.Record[K, V]) error { return next[choose(r.Key, r.Value)](r) }, nil
+		return func(r processor.Record[K, V]) error {
+			*at = id
+			return next[choose(r.Key, r.Value)](r)
+		}, nil
 	}
 	split := s
 	split.Node = s.T.Graph().Add(node, s.Node)

@@ -2,11 +2,7 @@
 
 package plan
 
-import (
-	"math"
-
-	"github.com/millrace/millrace/state"
-)
+import "github.com/millrace/millrace/state"
 
 // Kind tells what a node is to the runtime.
 type Kind uint8
@@ -31,6 +27,13 @@ type Node struct {
 	Parents  []*Node
 	Children []*Node
 	Stores   []*Store // those it reads or writes
+	Policy   *Policy  // of records that fail here; nil: the application's
+
+	// Extracts says that a source's Decode gives another time than the record's own,
+	// so that the record must be decoded before its place in the order is known.
+	Extracts bool
+	// SkipInvalid drops records with a negative timestamp; without it they are errors.
+	SkipInvalid bool
 
 	// Input builds a source for one task. outs are its children's entries, in
 	// order; each is a func(processor.Record[K, V]) error of the source's types.
@@ -64,41 +67,18 @@ type Raw struct {
 	Epoch      int32 // leader epoch of its batch, -1 if unknown
 }
 
-// Input takes one fetched record into the graph of a task. The record belongs
-// to the caller; its byte slices may be kept.
-type Input func(r *Raw) error
+// An Input takes fetched records into the graph of a task, in two steps: what can
+// go wrong with the bytes is known before time moves.
+type Input struct {
+	// Decode reads a record and tells its time: the record's own, or what the
+	// source's extractor makes of it. partitionTime is the highest time of the
+	// records before it in its partition, -1 if there are none. The record belongs to
+	// the caller; its byte slices may be kept.
+	Decode func(r *Raw, partitionTime int64) (timestamp int64, err error)
+	// Run passes on what Decode has read last.
+	Run func() error
+}
 
 // Output appends one record to a sink's topic. Nil key or value is a null. It
 // copies key and value before it returns; headers must not change afterwards.
 type Output func(key, value []byte, timestamp int64, headers []Header) error
-
-// Env is what a node is built with: its task, as far as a node may know it. It
-// is used by the task's worker only.
-type Env interface {
-	// Store gives an open store of this task by name.
-	Store(name string) state.Store
-	// Output gives the way out of a sink: the partition is chosen as the Java
-	// client's default partitioner does, murmur2 of the key, any for a null key.
-	Output(sink *Node) Output
-	// Current is the record that came in, for as long as it is being processed.
-	Current() *Current
-	// Observed gives a time that n keeps: the highest that it has seen, in ms, NoTime
-	// at first. n moves it. It is committed with the rest, so that a crash changes no
-	// result; n must have a name.
-	Observed(n *Node) *int64
-	// Drop counts a record that n drops by the rules of its operator, by reason.
-	Drop(n *Node, reason string)
-	// AtCommit registers fn to run at each commit before the stores are sealed,
-	// in the order of the graph, so that what fn sends on is part of the commit.
-	AtCommit(n *Node, fn func() error)
-}
-
-// NoTime is a time that is not known yet.
-const NoTime int64 = math.MinInt64
-
-// Current says where the record in hand came from.
-type Current struct {
-	Topic     string
-	Partition int32
-	Raw       *Raw // nil outside of a record, as at a commit
-}

@@ -171,6 +171,7 @@ func (a *App) control(ctx context.Context) {
 	var fetchers sync.WaitGroup
 	if a.member != nil {
 		fetchers.Go(func() { a.fetch(fetching) })
+		fetchers.Go(func() { a.probe(fetching) })
 	}
 	select {
 	case <-a.closeReq:
@@ -260,7 +261,9 @@ func (a *App) fetch(ctx context.Context) {
 		if !a.pressure.ease(ctx) {
 			a.mu.Lock()
 			for _, s := range a.slots {
-				s.queue.hold()
+				for _, in := range s.inputs {
+					in.queue.hold()
+				}
 			}
 			a.mu.Unlock()
 		}
@@ -287,9 +290,11 @@ func (a *App) deliver(b link.Batch) {
 	if s == nil {
 		return
 	}
-	s.inputs[b.Partition].end.Store(b.HighWatermark)
-	if s.queue.push(b) {
-		s.worker.offer(s)
+	in := s.inputs[b.Partition]
+	if in.queue.push(b) {
+		in.end.Store(b.End)
+		in.fetched.Store(b.Records[len(b.Records)-1].Offset + 1)
+		s.offer()
 	}
 }
 

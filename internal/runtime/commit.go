@@ -85,7 +85,9 @@ func (w *worker) seal(c *commit, s *slot) error {
 		c.logs = append(c.logs, link.Partition{Topic: d.Topic, Num: d.Num})
 	}
 	for topic, pos := range sealed.Next {
-		c.offsets[link.Partition{Topic: topic, Num: s.id.Partition}] = link.Position(pos)
+		c.offsets[link.Partition{Topic: topic, Num: s.id.Partition}] = link.Position{
+			Offset: pos.Offset, Epoch: pos.Epoch, Metadata: sealed.Metadata[topic],
+		}
 	}
 	c.parts = append(c.parts, commitPart{s, sealed})
 	s.touched = false

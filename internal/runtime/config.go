@@ -9,6 +9,7 @@ import (
 	goruntime "runtime"
 	"time"
 
+	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime/link"
 	"github.com/millrace/millrace/state"
 )
@@ -42,11 +43,25 @@ type Config struct {
 	Stay             bool          // remain a member of the group on Close, for a restart within the session
 	CloseTimeout     time.Duration // the bound of the close that the end of Start's context brings. 30s
 
+	// MaxTaskIdle is how long a task waits for data of an input that has none, so that
+	// the records of its inputs come in the order of time: 0 waits only for data that
+	// the broker is known to have, NoTaskIdle for nothing.
+	MaxTaskIdle time.Duration
+	// SourceIdleness is for how long all inputs of a task must be known to have
+	// nothing new for its stream time to go on. 0: it never does without a record.
+	SourceIdleness time.Duration
+
+	// Policies are those for records that fail, where a node has none of its own.
+	Policies plan.Policies
+
 	// Listener is called with every change of state, in order, on a goroutine of
 	// its own.
 	Listener func(State)
 	Log      *slog.Logger // slog.Default()
 }
+
+// NoTaskIdle is the MaxTaskIdle of tasks that wait for no input.
+const NoTaskIdle time.Duration = -1
 
 func (c Config) withDefaults() Config {
 	def(&c.Workers, goruntime.GOMAXPROCS(0))
@@ -79,6 +94,14 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// maxIdle is MaxTaskIdle in ms.
+func (c *Config) maxIdle() int64 {
+	if c.MaxTaskIdle < 0 {
+		return -1
+	}
+	return c.MaxTaskIdle.Milliseconds()
+}
+
 func def[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
@@ -104,6 +127,7 @@ func (c *Config) check() error {
 	positive("PurgeInterval", int64(c.PurgeInterval))
 	positive("SessionTimeout", int64(c.SessionTimeout))
 	positive("RebalanceTimeout", int64(c.RebalanceTimeout))
+	positive("SourceIdleness", int64(c.SourceIdleness))
 	positive("CloseTimeout", int64(c.CloseTimeout))
 	if c.Replication < -1 {
 		errs = append(errs, fmt.Errorf("Replication is %d", c.Replication))

@@ -9,24 +9,29 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/vfs"
 )
 
 // ErrInUse says that another process works in the same data directory.
 var ErrInUse = errors.New("the data directory is in use by another process")
 
-// A RecordError says at which record the processing ended.
+// A RecordError says at which record, and in which step, the processing failed.
 type RecordError struct {
 	Task      TaskID
-	Topic     string
+	Topic     string // "" where no record was in hand: at a commit or a punctuation
 	Partition int32
-	Offset    int64
-	Node      string // the source that took the record in
-	Err       error  // what a node answered, or a *PanicError
+	Offset    int64      // -1 where no record was in hand
+	Node      string     // the step that failed: what it does, its name, file:line
+	Stage     plan.Stage // what was being done with the record
+	Err       error      // what the step answered, or a *PanicError
 }
 
 func (e *RecordError) Error() string {
-	return fmt.Sprintf("task %s: record at offset %d of %s-%d (%s): %v", e.Task, e.Offset, e.Topic, e.Partition, e.Node, e.Err)
+	if e.Offset < 0 {
+		return fmt.Sprintf("task %s: %s: %v", e.Task, e.Node, e.Err)
+	}
+	return fmt.Sprintf("task %s: record at offset %d of %s-%d: %s: %v", e.Task, e.Offset, e.Topic, e.Partition, e.Node, e.Err)
 }
 
 // Unwrap gives the cause.

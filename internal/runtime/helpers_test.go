@@ -36,31 +36,33 @@ type entry = func(rec) error
 func source(topic string) *plan.Node {
 	return &plan.Node{Kind: plan.Source, Op: "source", Site: "test:1", Topic: topic,
 		Input: func(_ plan.Env, outs []any) (plan.Input, error) {
-			return func(r *plan.Raw) error {
-				if string(r.Value) == "garbage" {
-					return fmt.Errorf("decode the value: garbage")
-				}
-				for _, o := range outs {
-					if err := o.(entry)(rec{string(r.Key), string(r.Value), r.Timestamp}); err != nil {
-						return err
+			var got rec
+			return plan.Input{
+				Decode: func(r *plan.Raw, _ int64) (int64, error) {
+					if string(r.Value) == "garbage" {
+						return 0, fmt.Errorf("decode the value: garbage")
 					}
-				}
-				return nil
+					got = rec{string(r.Key), string(r.Value), r.Timestamp}
+					return r.Timestamp, nil
+				},
+				Run: func() error { return each(outs, got) },
 			}, nil
 		}}
+}
+
+func each(outs []any, r rec) error {
+	for _, o := range outs {
+		if err := o.(entry)(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func operator(op string, build func(env plan.Env, next entry) entry, stores ...*plan.Store) *plan.Node {
 	return &plan.Node{Kind: plan.Operator, Op: op, Site: "test:2", Stores: stores,
 		Make: func(env plan.Env, outs []any) (any, error) {
-			return build(env, func(r rec) error {
-				for _, o := range outs {
-					if err := o.(entry)(r); err != nil {
-						return err
-					}
-				}
-				return nil
-			}), nil
+			return build(env, func(r rec) error { return each(outs, r) }), nil
 		}}
 }
 

@@ -10,17 +10,16 @@ import (
 	"github.com/millrace/millrace/internal/runtime/link"
 )
 
-// A queue holds what was fetched for a task and not yet processed.
+// A queue holds what was fetched of an input and not yet given to its task.
 type queue struct {
 	pressure *pressure
 	flow     flow
-	inputs   []link.Partition
+	input    link.Partition
 	limit    int64
 
 	mu      sync.Mutex
 	batches []link.Batch
 	bytes   int64
-	listed  bool // the worker knows that there is something
 	full    bool // bytes have reached the limit: counted in pressure
 	paused  bool
 	closed  bool
@@ -32,8 +31,8 @@ type flow interface {
 	Resume(parts ...link.Partition)
 }
 
-// push adds a batch. first tells that the worker is to be told.
-func (q *queue) push(b link.Batch) (first bool) {
+// push adds a batch, unless the queue is closed.
+func (q *queue) push(b link.Batch) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -41,18 +40,14 @@ func (q *queue) push(b link.Batch) (first bool) {
 	}
 	q.batches = append(q.batches, b)
 	q.add(b.Bytes)
-	first = !q.listed
-	q.listed = true
-	return first
+	return true
 }
 
-// take gives the oldest batch. false means that there is none: the next push tells
-// the worker again.
+// take gives the oldest batch, false if there is none.
 func (q *queue) take() (link.Batch, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.batches) == 0 {
-		q.listed = false
 		return link.Batch{}, false
 	}
 	b := q.batches[0]
@@ -70,11 +65,11 @@ func (q *queue) done(n int64) {
 	q.add(-n)
 	if q.paused && q.bytes <= q.limit/2 && !q.closed {
 		q.paused = false
-		q.flow.Resume(q.inputs...)
+		q.flow.Resume(q.input)
 	}
 }
 
-// hold pauses the inputs of a queue that is full.
+// hold pauses the input of a queue that is full.
 func (q *queue) hold() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -83,14 +78,14 @@ func (q *queue) hold() {
 	}
 	q.paused = true
 	q.setFull(false) // it keeps nobody waiting now
-	q.flow.Pause(q.inputs...)
+	q.flow.Pause(q.input)
 }
 
-// list says that the worker looks at the queue anyway.
-func (q *queue) list() {
+// empty tells whether nothing is in it, and whether its input is paused.
+func (q *queue) empty() (empty, paused bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.listed = true
+	return len(q.batches) == 0, q.paused
 }
 
 // close drops what is in it and takes no more.

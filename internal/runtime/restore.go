@@ -60,6 +60,10 @@ func (a *App) prepare(s *slot, before chan struct{}) error {
 	var err error
 	s.task, err = NewTask(TaskConfig{
 		Sub: s.sub, Partition: s.id.Partition, Stores: storesOf(s), Out: laneOutputs{s.worker.lane},
+		Start: s.origins, Now: time.Now().UnixMilli(),
+		MaxIdle: a.cfg.maxIdle(), SourceIdleness: a.cfg.SourceIdleness.Milliseconds(),
+		ConfirmEvery: confirmEvery.Milliseconds(),
+		Policies:     a.cfg.Policies, Pause: s.pause, Report: s.report(a),
 	})
 	return err
 }
@@ -82,8 +86,8 @@ func (o laneOutputs) Output(topic string) plan.Output {
 	}
 }
 
-// locate asks where the task's inputs stand, for who wants to know the lag before
-// the first record comes.
+// locate asks where the task's inputs stand: the times that were committed with
+// them, and the lag before the first record comes.
 func (a *App) locate(s *slot) error {
 	committed, err := a.cluster.Committed(s.ctx, s.need)
 	if err != nil {
@@ -93,13 +97,17 @@ func (a *App) locate(s *slot) error {
 	if err != nil {
 		return err
 	}
+	s.origins = map[string]Origin{}
 	for p, in := range s.inputs {
-		in.end.Store(ranges[p].End)
-		in.position.Store(ranges[p].Start)
+		at := ranges[p].Start
 		if pos, ok := committed[p]; ok {
-			in.position.Store(max(pos.Offset, ranges[p].Start))
+			at = max(at, pos.Offset)
 			in.committed.Store(pos.Offset)
+			s.origins[p.Topic] = Origin{Position{at, pos.Epoch}, pos.Metadata}
 		}
+		in.position.Store(at)
+		in.fetched.Store(at)
+		in.end.Store(ranges[p].End)
 	}
 	return nil
 }
@@ -259,6 +267,7 @@ func (a *App) restore(s *slot, o *openStore, from, end int64) error {
 // closeSlot closes a task's stores, when no worker has it any more.
 func (a *App) closeSlot(s *slot) {
 	defer close(s.closed)
+	s.drop()
 	if err := a.closeStores(s); err != nil {
 		a.log.Warn("the task's state was not closed well: what is missing is restored later", "task", s.id, "err", err)
 	}

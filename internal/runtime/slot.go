@@ -33,9 +33,12 @@ type slot struct {
 	need   []link.Partition // all its inputs
 	inputs map[link.Partition]*progress
 	worker *worker
-	queue  *queue
+	listed atomic.Bool     // the worker knows that there is something to do
 	ctx    context.Context // of opening and restoring: the worker's way to end it is a message
 	cancel context.CancelFunc
+	// dropped ends when the task is to end without a commit: of waits between tries.
+	dropped context.Context
+	drop    context.CancelFunc
 
 	released chan struct{} // closed: nothing will be committed for it any more
 	closed   chan struct{} // closed: its stores are
@@ -52,9 +55,8 @@ type slot struct {
 	task      *Task
 	db        state.DB
 	stores    []*openStore
-	cur       link.Batch // being processed; Records is what is left
-	curBytes  int64
-	touched   bool // something was processed since the last seal
+	origins   map[string]Origin // where its inputs stood when it was located
+	touched   bool              // something was processed since the last seal
 	dirty     int64
 	discarded bool // it ends without a commit
 	leaving   bool // it ends with one
@@ -64,8 +66,51 @@ type slot struct {
 type progress struct {
 	position  atomic.Int64 // processed; -1: not known yet
 	committed atomic.Int64 // -1: none
-	end       atomic.Int64 // high watermark; -1: not known yet
+	end       atomic.Int64 // of what can be read, as of the last fetch; -1: not known yet
+	fetched   atomic.Int64 // -1: not known yet
 	internal  bool
+	queue     *queue
+	given     bool // the task has a batch of it; the worker's, as bytes, its size
+	bytes     int64
+}
+
+// closeQueues drops what was fetched and not processed, and takes no more.
+func (s *slot) closeQueues() {
+	for _, in := range s.inputs {
+		in.queue.close()
+	}
+}
+
+// pause waits before a record is tried again. A task that is dropped ends it.
+func (s *slot) pause(ms int64) error {
+	return pause(s.dropped, time.Duration(ms)*time.Millisecond)
+}
+
+// reportEvery is the time between two lines of the log about records of one task that
+// a policy went on without.
+const reportEvery = time.Second
+
+// report logs what policies go on without, with a count of what was left unsaid.
+func (s *slot) report(a *App) func(*RecordError) {
+	var last time.Time
+	unsaid := 0
+	return func(e *RecordError) {
+		now := time.Now()
+		if now.Sub(last) < reportEvery {
+			unsaid++
+			return
+		}
+		a.log.Warn("went on without a record that failed", "task", e.Task, "topic", e.Topic, "partition", e.Partition,
+			"offset", e.Offset, "step", e.Node, "stage", e.Stage.String(), "err", e.Err, "others", unsaid)
+		last, unsaid = now, 0
+	}
+}
+
+// offer tells the worker that there is something to do, unless it knows.
+func (s *slot) offer() {
+	if s.listed.CompareAndSwap(false, true) {
+		s.worker.offer(s)
+	}
 }
 
 // An openStore is a store of a slot with its way to the changelog.
@@ -95,11 +140,15 @@ func (a *App) newSlot(id TaskID, sub *plan.Sub) *slot {
 		in.position.Store(-1)
 		in.committed.Store(-1)
 		in.end.Store(-1)
+		in.fetched.Store(-1)
 		s.inputs[p] = in
 		s.need = append(s.need, p)
 	}
-	s.queue = &queue{pressure: a.pressure, flow: a.member, inputs: s.need, limit: a.cfg.QueueBytes}
+	for p, in := range s.inputs {
+		in.queue = &queue{pressure: a.pressure, flow: a.member, input: p, limit: a.cfg.QueueBytes / int64(len(s.inputs))}
+	}
 	s.ctx, s.cancel = context.WithCancel(a.hard)
+	s.dropped, s.drop = context.WithCancel(a.hard)
 	s.worker.load++
 	return s
 }
@@ -246,10 +295,14 @@ func (a *App) dropAll(gone []*slot) {
 func (a *App) end(s *slot, drop bool) {
 	was := s.phase
 	s.phase = ending
-	s.queue.close()
+	if drop {
+		s.drop()
+	}
+	s.closeQueues()
 	s.cancel()
 	switch was {
 	case waiting:
+		s.drop()
 		close(s.released)
 		close(s.closed)
 	case restoring: // bring sees it

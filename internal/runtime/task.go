@@ -5,7 +5,6 @@ package runtime
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/millrace/millrace/internal/plan"
@@ -42,28 +41,38 @@ const NoTime = plan.NoTime
 // outputs. It belongs to one goroutine at a time.
 type Task struct {
 	id      TaskID
+	cfg     TaskConfig
 	stores  []state.Store // in the order of the plan
 	byName  map[string]state.Store
-	out     Outputs
-	sources map[string][]input
+	nodes   map[int32]*plan.Node
+	inputs  []*input // in the order of their first sources
+	byTopic map[string]*input
 	hooks   []hook
+	timed   []timed
 	drops   map[drop]int64
-	times   map[string]*int64 // what operators have observed, by their names
+	times   map[string]*int64      // what operators have observed, by their names
+	found   map[uint64]int64       // the same as it was committed, by the hashes of names
+	dead    map[string]plan.Output // ways to topics of dead letters
 
-	current    plan.Current
-	next       map[string]Position // by topic
-	streamTime int64
-	records    int64
-}
-
-type input struct {
-	node *plan.Node
-	take plan.Input
+	current                  plan.Current
+	at                       int32 // the node whose user code runs, as far as nodes tell
+	src                      int   // which source of its topic has the record in hand
+	now                      int64 // the time of day, as the owner told it last
+	streamTime               int64
+	idle                     spell
+	records                  int64
+	building                 bool
+	streamPuncts, wallPuncts punctuations
 }
 
 type hook struct {
 	node *plan.Node
 	run  func() error
+}
+
+type timed struct {
+	node *plan.Node
+	run  func(streamTime int64) error
 }
 
 // A Drop says what was dropped: where, and for which reason.
@@ -86,19 +95,45 @@ type TaskConfig struct {
 	// they are closed by who opened them.
 	Stores []state.Store
 	Out    Outputs
+	// Start is where the inputs stand, by topic, those that have a committed offset.
+	Start map[string]Origin
+	// Now is the time of day, in ms since the Unix epoch.
+	Now int64
+
+	// Policies are the application's for records that fail.
+	Policies plan.Policies
+	// Pause waits before a record is tried again, and fails when the task is to end.
+	// Without it no time is waited.
+	Pause func(ms int64) error
+	// Report is told of each record that a policy went on without.
+	Report func(*RecordError)
+
+	// MaxIdle is how long, in ms, the task waits for data of an input that has none,
+	// to keep the inputs' records in the order of time: 0 waits only for data that
+	// the broker is known to have, -1 for nothing.
+	MaxIdle int64
+	// SourceIdleness is for how long, in ms, all inputs must be known to have nothing
+	// new for stream time to go on without records. 0: it never does.
+	SourceIdleness int64
+	// ConfirmEvery is the longest time, in ms, between two confirmations of an input's
+	// end for the time between them to count as idle.
+	ConfirmEvery int64
 }
 
 // NewTask builds the nodes of a task, children first.
 func NewTask(cfg TaskConfig) (*Task, error) {
 	t := &Task{
-		id:         TaskID{cfg.Sub.Name, cfg.Partition},
+		id: TaskID{cfg.Sub.Name, cfg.Partition}, cfg: cfg,
 		stores:     cfg.Stores,
 		byName:     map[string]state.Store{},
-		out:        cfg.Out,
-		sources:    map[string][]input{},
+		nodes:      map[int32]*plan.Node{},
+		byTopic:    map[string]*input{},
 		drops:      map[drop]int64{},
 		times:      map[string]*int64{},
-		next:       map[string]Position{},
+		found:      map[uint64]int64{},
+		dead:       map[string]plan.Output{},
+		current:    plan.Current{Partition: cfg.Partition},
+		now:        cfg.Now,
 		streamTime: NoTime,
 	}
 	for _, s := range cfg.Stores {
@@ -109,38 +144,48 @@ func NewTask(cfg TaskConfig) (*Task, error) {
 			return nil, fmt.Errorf("task %s: store %q is not open", t.id, def.Name)
 		}
 	}
+	for _, n := range cfg.Sub.Sources {
+		t.addInput(n)
+	}
+	t.takeUp(cfg.Start)
 	if err := t.build(cfg.Sub.Nodes); err != nil {
 		return nil, fmt.Errorf("task %s: %w", t.id, err)
+	}
+	if len(t.times) > maxObserved {
+		return nil, fmt.Errorf("task %s: %d operators keep a time of their own, more than %d in one sub-topology", t.id, len(t.times), maxObserved)
 	}
 	return t, nil
 }
 
 func (t *Task) build(nodes []*plan.Node) error {
+	t.building = true
+	defer func() { t.building = false }()
 	entries := make(map[*plan.Node]any, len(nodes))
+	sources := map[*plan.Node]plan.Input{}
 	for _, n := range slices.Backward(nodes) {
+		t.nodes[int32(n.ID)] = n
 		outs := make([]any, len(n.Children))
 		for i, c := range n.Children {
 			outs[i] = entries[c]
 		}
+		var err error
 		if n.Kind == plan.Source {
-			take, err := n.Input(env{t}, outs)
-			if err != nil {
-				return fmt.Errorf("%s: %w", describe(n), err)
-			}
-			t.sources[n.Topic] = append(t.sources[n.Topic], input{n, take})
-			continue
+			sources[n], err = n.Input(env{t}, outs)
+		} else {
+			entries[n], err = n.Make(env{t}, outs)
 		}
-		entry, err := n.Make(env{t}, outs)
 		if err != nil {
 			return fmt.Errorf("%s: %w", describe(n), err)
 		}
-		entries[n] = entry
+	}
+	for _, in := range t.inputs {
+		for i := range in.sources {
+			in.sources[i].in = sources[in.sources[i].node]
+		}
 	}
 	byID := func(a, b *plan.Node) int { return cmp.Compare(a.ID, b.ID) }
 	slices.SortStableFunc(t.hooks, func(a, b hook) int { return byID(a.node, b.node) })
-	for _, in := range t.sources {
-		slices.SortFunc(in, func(a, b input) int { return byID(a.node, b.node) })
-	}
+	slices.SortStableFunc(t.timed, func(a, b timed) int { return byID(a.node, b.node) })
 	return nil
 }
 
@@ -159,57 +204,13 @@ func describe(n *plan.Node) string {
 // ID is the task's name.
 func (t *Task) ID() TaskID { return t.id }
 
-// Process runs a batch of records of one of the task's topics, in order, each
-// through all sources of the topic. An error, or a panic of user code, ends it
-// with a *[RecordError]; the records before that one are processed.
-func (t *Task) Process(topic string, batch []plan.Raw) (err error) {
-	inputs := t.sources[topic]
-	if len(inputs) == 0 {
-		return fmt.Errorf("task %s: topic %q is not one of its inputs", t.id, topic)
-	}
-	t.current = plan.Current{Topic: topic, Partition: t.id.Partition}
-	in := &inputs[0]
-	defer func() {
-		if v := recover(); v != nil {
-			err = t.recordError(in.node, newPanic(v))
-		}
-		t.current.Raw = nil
-	}()
-	for i := range batch {
-		r := &batch[i]
-		t.current.Raw = r
-		if r.Timestamp < 0 {
-			return t.recordError(in.node, fmt.Errorf("timestamp %d is negative", r.Timestamp))
-		}
-		t.streamTime = max(t.streamTime, r.Timestamp)
-		for j := range inputs {
-			in = &inputs[j]
-			if err := in.take(r); err != nil {
-				return t.recordError(in.node, err)
-			}
-		}
-		t.records++
-	}
-	if n := len(batch); n > 0 {
-		last := &batch[n-1]
-		t.next[topic] = Position{last.Offset + 1, last.Epoch}
-	}
-	return nil
-}
-
-func (t *Task) recordError(n *plan.Node, err error) error {
-	e := &RecordError{Task: t.id, Topic: t.current.Topic, Partition: t.current.Partition, Node: describe(n), Err: err}
-	if t.current.Raw != nil {
-		e.Offset = t.current.Raw.Offset
-	}
-	return e
-}
-
 // A Sealed is what a task gives to a commit: the layers of its stores, in the
 // order of the graph, and how far its inputs are.
 type Sealed struct {
 	Layers []SealedLayer       // of the stores that changed
-	Next   map[string]Position // by topic, of those that brought records since the start of the task
+	Next   map[string]Position // by topic, of those that were read, by this task or before
+	// Metadata is what the task knows of time, to be committed with the offsets.
+	Metadata map[string]string // by topic
 }
 
 // A SealedLayer is the changes of one store between two commits.
@@ -221,19 +222,20 @@ type SealedLayer struct {
 // Seal runs what is to run at a commit, in the order of the graph, and seals the
 // stores. What operators send on in it is part of the commit. After an error the
 // task is of no more use.
-func (t *Task) Seal() (_ *Sealed, err error) {
+func (t *Task) Seal() (*Sealed, error) {
 	t.current = plan.Current{Partition: t.id.Partition}
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("task %s: commit: %w", t.id, newPanic(v))
-		}
-	}()
 	for _, h := range t.hooks {
-		if err := h.run(); err != nil {
-			return nil, fmt.Errorf("task %s: commit: %s: %w", t.id, describe(h.node), err)
+		if err := t.run(h.node, h.run); err != nil {
+			return nil, fmt.Errorf("task %s: commit: %w", t.id, err)
 		}
 	}
-	sealed := &Sealed{Next: maps.Clone(t.next)}
+	sealed := &Sealed{Next: map[string]Position{}, Metadata: map[string]string{}}
+	for _, in := range t.inputs {
+		if in.next.Offset >= 0 {
+			sealed.Next[in.topic] = in.next
+			sealed.Metadata[in.topic] = t.metadata(in)
+		}
+	}
 	for _, s := range t.stores {
 		l, err := s.Seal()
 		if err != nil {
@@ -281,7 +283,8 @@ func (t *Task) DirtyBytes() int64 {
 	return sum
 }
 
-// StreamTime is the highest timestamp seen, in ms, NoTime before the first record.
+// StreamTime is the highest time of the records seen, by this task or before, in
+// ms, NoTime before the first record.
 func (t *Task) StreamTime() int64 { return t.streamTime }
 
 // Records is the number of records processed.
@@ -294,31 +297,4 @@ func (t *Task) Drops() map[Drop]int64 {
 		drops[Drop{describe(d.node), d.reason}] = n
 	}
 	return drops
-}
-
-// env is what nodes see of their task.
-type env struct{ t *Task }
-
-var _ plan.Env = env{}
-
-func (e env) Store(name string) state.Store { return e.t.byName[name] }
-
-func (e env) Output(sink *plan.Node) plan.Output { return e.t.out.Output(sink.Topic) }
-
-func (e env) Current() *plan.Current { return &e.t.current }
-
-func (e env) Observed(n *plan.Node) *int64 {
-	at := e.t.times[n.Name]
-	if at == nil {
-		at = new(int64)
-		*at = plan.NoTime
-		e.t.times[n.Name] = at
-	}
-	return at
-}
-
-func (e env) Drop(n *plan.Node, reason string) { e.t.drops[drop{n, reason}]++ }
-
-func (e env) AtCommit(n *plan.Node, fn func() error) {
-	e.t.hooks = append(e.t.hooks, hook{n, fn})
 }

@@ -202,13 +202,17 @@ func TestTaskAllocatesNothingPerRecord(t *testing.T) {
 	g.Add(&plan.Node{Kind: plan.Source, Op: "source", Topic: "in", Stores: []*plan.Store{n},
 		Input: func(env plan.Env, _ []any) (plan.Input, error) {
 			s := env.Store("n").(*state.KeyValueStore[string, int64])
-			return func(r *plan.Raw) error {
-				c, err := s.Cell("key")
-				if err != nil {
-					return err
-				}
-				s.Set(c, c.Value+1, r.Timestamp)
-				return nil
+			var got *plan.Raw
+			return plan.Input{
+				Decode: func(r *plan.Raw, _ int64) (int64, error) { got = r; return r.Timestamp, nil },
+				Run: func() error {
+					c, err := s.Cell("key")
+					if err != nil {
+						return err
+					}
+					s.Set(c, c.Value+1, got.Timestamp)
+					return nil
+				},
 			}, nil
 		}})
 	task := newTask(t, build(t, g), &outputs{})

@@ -68,8 +68,9 @@ func (w *worker) run(ctx context.Context) {
 		if w.stopped || ctx.Err() != nil {
 			return
 		}
-		worked := w.step()
 		now := time.Now()
+		w.tick(now)
+		worked := w.step(now)
 		w.commitIfDue(now)
 		if worked {
 			continue
@@ -84,12 +85,53 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// untilDue is the time to the next commit. One in flight wakes the worker itself.
+// untilDue is the time to the next commit or punctuation, or to the end of a task's
+// wait for an input. A commit in flight wakes the worker itself.
 func (w *worker) untilDue(now time.Time) time.Duration {
-	if w.inFlight != nil {
-		return w.app.cfg.CommitInterval
+	d := w.app.cfg.CommitInterval
+	if w.inFlight == nil {
+		d = w.lastCommit.Add(d).Sub(now)
 	}
-	return w.lastCommit.Add(w.app.cfg.CommitInterval).Sub(now)
+	for _, s := range w.slots {
+		if next := min(s.task.NextWall(), s.task.NextRun()); next != never && !s.leaving {
+			d = min(d, time.UnixMilli(next).Sub(now))
+		}
+	}
+	return max(d, 0)
+}
+
+// tick tells the tasks the time.
+func (w *worker) tick(now time.Time) {
+	ms := now.UnixMilli()
+	for _, s := range w.slots {
+		if s.leaving || s.discarded {
+			continue
+		}
+		if s.task.NextRun() <= ms {
+			s.offer()
+		}
+		if s.task.NextWall() > ms {
+			continue
+		}
+		if _, err := s.task.Punctuate(ms); err != nil {
+			w.failed(s, err)
+			return
+		}
+		w.ran(s)
+	}
+}
+
+func (w *worker) failed(s *slot, err error) {
+	w.app.fail(err)
+	w.discard(s)
+}
+
+// ran notes that a task may have changed its stores.
+func (w *worker) ran(s *slot) {
+	s.touched = true
+	dirty := s.task.DirtyBytes()
+	w.dirty += dirty - s.dirty
+	s.dirty = dirty
 }
 
 func (w *worker) takeMessages() {
@@ -104,7 +146,7 @@ func (w *worker) takeMessages() {
 
 // step processes a slice of one task's records. false means that there is nothing
 // to do, or that a commit must end first.
-func (w *worker) step() bool {
+func (w *worker) step(now time.Time) bool {
 	if w.inFlight != nil && w.dirty >= 2*w.openBytes() {
 		return false
 	}
@@ -115,15 +157,14 @@ func (w *worker) step() bool {
 	if !s.started || s.leaving || s.discarded {
 		return true // start offers it again
 	}
-	if len(s.cur.Records) == 0 {
-		b, ok := s.queue.take()
-		if !ok {
-			return true
-		}
-		s.cur, s.curBytes = b, b.Bytes
+	if w.process(s, now) {
+		w.requeue(s)
+		return true
 	}
-	w.process(s)
-	w.requeue(s)
+	s.listed.Store(false)
+	if w.refillable(s) { // something came between the look and the line above
+		s.offer()
+	}
 	return true
 }
 
@@ -144,26 +185,58 @@ func (w *worker) requeue(s *slot) {
 	w.mu.Unlock()
 }
 
-// process runs a slice of the batch in hand.
-func (w *worker) process(s *slot) {
-	n := min(sliceRecords, len(s.cur.Records))
-	recs := s.cur.Records[:n]
-	s.touched = true
-	if err := s.task.Process(s.cur.Partition.Topic, recs); err != nil {
-		w.app.fail(err)
-		w.discard(s)
-		return
+// process gives the task what has come and runs a slice of it. false means that
+// there was nothing that could be processed.
+func (w *worker) process(s *slot, now time.Time) bool {
+	w.refill(s)
+	n, err := s.task.Run(now.UnixMilli(), sliceRecords)
+	if err != nil {
+		w.failed(s, err)
+		return true
+	}
+	if n == 0 {
+		return false
 	}
 	s.processed.Add(int64(n))
-	s.inputs[s.cur.Partition].position.Store(recs[n-1].Offset + 1)
-	dirty := s.task.DirtyBytes()
-	w.dirty += dirty - s.dirty
-	s.dirty = dirty
-	s.cur.Records = s.cur.Records[n:]
-	if len(s.cur.Records) == 0 {
-		s.cur = link.Batch{}
-		s.queue.done(s.curBytes)
+	for p, in := range s.inputs {
+		if at := s.task.Position(p.Topic); at >= 0 {
+			in.position.Store(at)
+		}
+		if in.given && s.task.Pending(p.Topic) == 0 {
+			in.queue.done(in.bytes)
+			in.given = false
+		}
 	}
+	w.ran(s)
+	return true
+}
+
+// refill gives the task the next batch of each input that it has nothing of.
+func (w *worker) refill(s *slot) {
+	for p, in := range s.inputs {
+		if s.task.Pending(p.Topic) > 0 {
+			continue
+		}
+		b, ok := in.queue.take()
+		if !ok {
+			s.task.Behind(p.Topic, in.fetched.Load() < in.end.Load())
+			continue
+		}
+		in.given, in.bytes = true, b.Bytes
+		if err := s.task.Offer(p.Topic, b.Records); err != nil {
+			w.failed(s, err)
+			return
+		}
+	}
+}
+
+func (w *worker) refillable(s *slot) bool {
+	for p, in := range s.inputs {
+		if empty, _ := in.queue.empty(); !empty && s.task.Pending(p.Topic) == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // openBytes is this worker's share of the bound on what is not committed.
@@ -177,7 +250,7 @@ func (w *worker) start(s *slot) {
 		st.flushed = now
 	}
 	s.started = true
-	s.queue.list()
+	s.listed.Store(true)
 	w.requeue(s)
 }
 

@@ -2,8 +2,8 @@
 
 // Package testdriver runs a topology in a test: records are piped in one at a
 // time, each is processed with all that follows from it before the call returns,
-// and outputs and stores can be looked at. There is no broker, no goroutine and
-// no clock; every topic has one partition.
+// and outputs and stores can be looked at. There is no broker and no goroutine, and
+// the clock is turned by hand; every topic has one partition.
 //
 //	d := testdriver.New(t, topology)
 //	d.Pipe(Lines, processor.Record[topic.NoKey, string]{Value: "to be"})
@@ -13,6 +13,7 @@ package testdriver
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime"
@@ -31,11 +32,13 @@ type TB interface {
 // A Driver runs one topology. It belongs to one goroutine.
 type Driver struct {
 	tb      TB
+	cfg     processor.Config
 	backend state.Backend
 	dbs     []state.DB
 	tasks   []*runtime.Task
 	topics  map[string]*log
 	pending []piece
+	now     int64 // the time of day, in ms since the Unix epoch
 }
 
 // A log is a topic as the driver keeps it.
@@ -51,11 +54,20 @@ type piece struct {
 	raw   plan.Raw
 }
 
-// New builds t's tasks with stores in memory. What is wrong with the topology
-// ends the test. The driver is closed by the test's Cleanup.
-func New(tb TB, t *processor.Topology) *Driver {
+// New builds t's tasks. What is wrong with the topology ends the test. Of a
+// configuration, if one is given, the policies for errors count, and the stores,
+// which are in memory without it; the caller closes those that it gives. The driver
+// is closed by the test's Cleanup. Its time of day begins at 0.
+func New(tb TB, t *processor.Topology, cfg ...processor.Config) *Driver {
 	tb.Helper()
-	d := &Driver{tb: tb, backend: state.Memory(), topics: map[string]*log{}}
+	d := &Driver{tb: tb, topics: map[string]*log{}}
+	for _, c := range cfg {
+		d.cfg = c
+	}
+	d.backend = d.cfg.Stores
+	if d.backend == nil {
+		d.backend = state.Memory()
+	}
 	p, err := t.Graph().Build()
 	if err != nil {
 		tb.Fatalf("the topology is wrong:\n%v", err)
@@ -85,7 +97,10 @@ func (d *Driver) start(sub *plan.Sub) error {
 		}
 		stores = append(stores, def.Open(base, state.Options{}))
 	}
-	task, err := runtime.NewTask(runtime.TaskConfig{Sub: sub, Stores: stores, Out: outputs{d}})
+	task, err := runtime.NewTask(runtime.TaskConfig{
+		Sub: sub, Stores: stores, Out: outputs{d}, Policies: d.cfg.Policies(),
+		Pause: func(ms int64) error { d.now += ms; return nil },
+	})
 	if err != nil {
 		return err
 	}
@@ -105,7 +120,9 @@ func (d *Driver) close() {
 	for _, db := range d.dbs {
 		d.check("close the stores", db.Close())
 	}
-	d.check("close the stores", d.backend.Close())
+	if d.cfg.Stores == nil {
+		d.check("close the stores", d.backend.Close())
+	}
 }
 
 func (d *Driver) check(doing string, err error) {
@@ -187,6 +204,28 @@ func (d *Driver) PipeBytes(in string, r processor.Record[[]byte, []byte]) error 
 	}
 	d.append(in, plan.Raw{Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp})
 	return d.run()
+}
+
+// AdvanceWallClock lets the time of day pass, and runs what is due by it, each
+// punctuation once. Waits between tries of a record pass by themselves.
+func (d *Driver) AdvanceWallClock(by time.Duration) {
+	d.tb.Helper()
+	d.now += by.Milliseconds()
+	for _, t := range d.tasks {
+		_, err := t.Punctuate(d.now)
+		d.check("punctuate", err)
+		d.check("punctuate", d.run())
+	}
+}
+
+// StreamTime is the highest time of the records that the task reading a topic has
+// seen, in ms since the Unix epoch, false before the first one.
+func (d *Driver) StreamTime(in string) (ms int64, ok bool) {
+	l := d.log(in)
+	if l.task == nil || l.task.StreamTime() == runtime.NoTime {
+		return 0, false
+	}
+	return l.task.StreamTime(), true
 }
 
 // Commit does what a commit of a running application does: results that wait

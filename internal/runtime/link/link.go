@@ -75,6 +75,8 @@ func (p Partition) String() string { return fmt.Sprintf("%s-%d", p.Topic, p.Num)
 type Position struct {
 	Offset int64
 	Epoch  int32 // leader epoch of the record before it, -1 if unknown
+	// Metadata goes with a committed offset: at most 4096 bytes, the broker's default.
+	Metadata string
 }
 
 // A Range is the part of a log that can be read: Start is in it, End is not.
@@ -99,10 +101,10 @@ type NewTopic struct {
 // A Batch is what one fetch brought of one partition. It belongs to its
 // receiver, and its memory is never used again by the link.
 type Batch struct {
-	Partition     Partition
-	Records       []plan.Raw // in the order of offsets, not empty
-	HighWatermark int64      // the partition's at the time of the fetch
-	Bytes         int64      // about the memory of Records
+	Partition Partition
+	Records   []plan.Raw // in the order of offsets, not empty
+	End       int64      // of what could be read of the partition at the time of the fetch
+	Bytes     int64      // about the memory of Records
 }
 
 // MemberConfig is how a process takes part in its group.

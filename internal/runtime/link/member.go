@@ -171,7 +171,10 @@ func fetchError(ctx context.Context, p Partition, err error) error {
 const recordCost = 96
 
 func batch(topic string, p *kgo.FetchPartition) Batch {
-	b := Batch{Partition: Partition{topic, p.Partition}, HighWatermark: p.HighWatermark}
+	b := Batch{Partition: Partition{topic, p.Partition}, End: p.HighWatermark}
+	if p.LastStableOffset >= 0 {
+		b.End = p.LastStableOffset
+	}
 	b.Records = make([]plan.Raw, len(p.Records))
 	for i, r := range p.Records {
 		b.Records[i] = raw(r)
@@ -193,6 +196,10 @@ func (m *member) Resume(parts ...Partition) { m.client.ResumeFetchPartitions(num
 // group joins; what is refused all the same (the commit was on its way when the
 // generation ended) is tried again.
 func (m *member) Commit(ctx context.Context, offsets map[Partition]Position) error {
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		annotate(req, offsets)
+		return nil
+	})
 	for try := 1; ; try++ {
 		left := m.filter(offsets)
 		if len(left) == 0 {
@@ -248,6 +255,19 @@ func (m *member) commit(ctx context.Context, offsets map[string]map[int32]kgo.Ep
 		}
 	})
 	return again, err
+}
+
+// annotate adds the metadata, which the client leaves to be filled in.
+func annotate(req *kmsg.OffsetCommitRequest, offsets map[Partition]Position) {
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			if pos := offsets[Partition{t.Topic, p.Partition}]; pos.Metadata != "" {
+				p.Metadata = &pos.Metadata
+			}
+		}
+	}
 }
 
 // passing are the errors of a commit that end with the rebalance or the move of

@@ -47,12 +47,16 @@ func (k *Kafka) committed(ctx context.Context, parts []Partition) (map[Partition
 		return nil, fmt.Errorf("fetch committed offsets: %w", err)
 	}
 	found := make(map[Partition]Position, len(parts))
-	add := func(topic string, num int32, code int16, offset int64, epoch int32) error {
+	add := func(topic string, num int32, code int16, offset int64, epoch int32, metadata *string) error {
 		if err := kerr.ErrorForCode(code); err != nil {
 			return fmt.Errorf("fetch the committed offset of %s-%d: %w", topic, num, err)
 		}
 		if offset >= 0 {
-			found[Partition{topic, num}] = Position{offset, epoch}
+			pos := Position{Offset: offset, Epoch: epoch}
+			if metadata != nil {
+				pos.Metadata = *metadata
+			}
+			found[Partition{topic, num}] = pos
 		}
 		return nil
 	}
@@ -61,7 +65,7 @@ func (k *Kafka) committed(ctx context.Context, parts []Partition) (map[Partition
 	}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			if err := add(t.Topic, p.Partition, p.ErrorCode, p.Offset, p.LeaderEpoch); err != nil {
+			if err := add(t.Topic, p.Partition, p.ErrorCode, p.Offset, p.LeaderEpoch, p.Metadata); err != nil {
 				return nil, err
 			}
 		}
@@ -72,7 +76,7 @@ func (k *Kafka) committed(ctx context.Context, parts []Partition) (map[Partition
 		}
 		for _, t := range g.Topics {
 			for _, p := range t.Partitions {
-				if err := add(t.Topic, p.Partition, p.ErrorCode, p.Offset, p.LeaderEpoch); err != nil {
+				if err := add(t.Topic, p.Partition, p.ErrorCode, p.Offset, p.LeaderEpoch, p.Metadata); err != nil {
 					return nil, err
 				}
 			}
@@ -138,7 +142,7 @@ func (k *Kafka) listOffsets(ctx context.Context, parts []Partition, at int64) (m
 				if err != nil {
 					return nil, fmt.Errorf("list offsets of %s-%d: %w", t.Topic, p.Partition, err)
 				}
-				found[Partition{t.Topic, p.Partition}] = Position{p.Offset, p.LeaderEpoch}
+				found[Partition{t.Topic, p.Partition}] = Position{Offset: p.Offset, Epoch: p.LeaderEpoch}
 				delete(left, Partition{t.Topic, p.Partition})
 			}
 		}

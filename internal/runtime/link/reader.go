@@ -34,7 +34,7 @@ type reader struct {
 // Read implements [Cluster].
 func (k *Kafka) Read(p Partition, id [16]byte, from, end int64) Reader {
 	return &reader{
-		client: k.reads, part: p, id: id, next: Position{from, -1}, end: end, leader: -1,
+		client: k.reads, part: p, id: id, next: Position{Offset: from, Epoch: -1}, end: end, leader: -1,
 		decomp: kgo.DefaultDecompressor(),
 	}
 }

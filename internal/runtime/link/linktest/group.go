@@ -195,7 +195,7 @@ func (m *member) fetch() []link.Batch {
 		recs, next := l.read(max(f.next, l.start), l.end)
 		f.next = next
 		if len(recs) > 0 {
-			batches = append(batches, link.Batch{Partition: p, Records: recs, HighWatermark: l.end, Bytes: size(recs)})
+			batches = append(batches, link.Batch{Partition: p, Records: recs, End: l.end, Bytes: size(recs)})
 		}
 	}
 	return batches

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"hash/fnv"
+	"maps"
+	"slices"
+
+	"github.com/millrace/millrace/internal/plan"
+)
+
+// What a task knows of time is committed in the metadata of its offsets, a string
+// of at most 4096 bytes on a broker with default settings: in base64
+//
+//	magic 2 bytes | version 1 | partition time | stream time | count uint16 | count * (name, time)
+//
+// with times as int64 in ms and names as their FNV-1a hash in 8 bytes, big endian.
+// Every input has the task's part; the highest of what is found counts.
+const (
+	timesMagic   = "Mr"
+	timesVersion = 1
+	timesHead    = len(timesMagic) + 1 + 8 + 8 + 2
+	maxObserved  = 180 // in one task: so that the string fits
+)
+
+// An Origin is where an input stands at the start of a task.
+type Origin struct {
+	Position
+	Metadata string // as committed with it; what is not the engine's is ignored
+}
+
+// takeUp goes on with the times that were committed with the offsets.
+func (t *Task) takeUp(starts map[string]Origin) {
+	for topic, start := range starts {
+		in := t.byTopic[topic]
+		if in == nil {
+			continue
+		}
+		in.next = start.Position
+		m, ok := decodeTimes(start.Metadata)
+		if !ok {
+			continue
+		}
+		in.time = m.partition
+		t.streamTime = max(t.streamTime, m.stream)
+		for name, at := range m.observed {
+			if old, ok := t.found[name]; !ok || at > old {
+				t.found[name] = at
+			}
+		}
+	}
+}
+
+func (t *Task) observed(name string) *int64 {
+	at := t.times[name]
+	if at == nil {
+		at = new(int64)
+		*at = plan.NoTime
+		if was, ok := t.found[hashName(name)]; ok {
+			*at = was
+		}
+		t.times[name] = at
+	}
+	return at
+}
+
+func hashName(name string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name))
+	return h.Sum64()
+}
+
+type committedTimes struct {
+	partition, stream int64
+	observed          map[uint64]int64
+}
+
+// metadata is what is committed with an input's offset.
+func (t *Task) metadata(in *input) string {
+	b := make([]byte, 0, timesHead+16*len(t.times))
+	b = append(b, timesMagic...)
+	b = append(b, timesVersion)
+	b = binary.BigEndian.AppendUint64(b, uint64(in.time))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.streamTime))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(t.times)))
+	for _, name := range slices.Sorted(maps.Keys(t.times)) {
+		b = binary.BigEndian.AppendUint64(b, hashName(name))
+		b = binary.BigEndian.AppendUint64(b, uint64(*t.times[name]))
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// decodeTimes reads metadata. false: it is not of this engine, or of a later version.
+func decodeTimes(s string) (m committedTimes, ok bool) {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil || len(b) < timesHead || string(b[:2]) != timesMagic || b[2] != timesVersion {
+		return m, false
+	}
+	m.partition = int64(binary.BigEndian.Uint64(b[3:]))
+	m.stream = int64(binary.BigEndian.Uint64(b[11:]))
+	n, rest := int(binary.BigEndian.Uint16(b[19:])), b[timesHead:]
+	if len(rest) != 16*n {
+		return committedTimes{}, false
+	}
+	m.observed = make(map[uint64]int64, n)
+	for ; n > 0; n, rest = n-1, rest[16:] {
+		m.observed[binary.BigEndian.Uint64(rest)] = int64(binary.BigEndian.Uint64(rest[8:]))
+	}
+	return m, true
+}
