@@ -110,11 +110,15 @@ func (s *segment) acquire() error {
 			break
 		}
 	}
-	if err := s.handle.pin(); err != nil {
-		s.drop()
-		return err
+	err := s.handle.pin()
+	if err == nil {
+		return nil
 	}
-	return nil
+	if errors.Is(err, fs.ErrNotExist) && (s.isRetired() || s.log.closed.Load()) {
+		err = errGone // taken off the list and removed between the two
+	}
+	s.drop()
+	return err
 }
 
 // release ends what acquire began.
