@@ -9,11 +9,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/broker"
 	"github.com/millrace/millrace/cmd/millrace/internal/cli"
+	"github.com/millrace/millrace/internal/kafkatest"
 )
 
 const guide = "../../docs/guide/cli.md"
@@ -87,18 +89,51 @@ func asShell(t *testing.T, brokers string) func(line string) string {
 	}
 }
 
+// The examples print the same on this broker and on Apache Kafka.
 func TestGuide(t *testing.T) {
+	t.Run("on this broker", func(t *testing.T) {
+		run := asShell(t, newBrokerOverTCP(t))
+		for _, e := range examplesOf(t, guide) {
+			if got := run(e.command); !pattern(e.want).MatchString(got) {
+				t.Errorf("$ %s\nprints\n%s\nwant\n%s", e.command, got, e.want)
+			}
+		}
+	})
+	t.Run("on Apache Kafka", func(t *testing.T) {
+		run := asShell(t, kafkatest.Start(t, "auto.create.topics.enable=false").Addr)
+		for _, e := range examplesOf(t, guide) {
+			if got := runPatiently(run, e); !pattern(narrow(e.want)).MatchString(narrow(got)) {
+				t.Errorf("$ %s\nprints\n%s\nwant\n%s", e.command, got, e.want)
+			}
+		}
+	})
+}
+
+// narrow makes columns one space apart: Apache Kafka has rows of its own, and with
+// them other widths.
+func narrow(s string) string { return regexp.MustCompile(` {2,}`).ReplaceAllString(s, " ") }
+
+// runPatiently runs a command that only looks a few times, until it prints what it
+// should: Apache Kafka has created a topic before its brokers tell of it.
+func runPatiently(run func(string) string, e example) string {
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		got := run(e.command)
+		looks := regexp.MustCompile(`^millrace \w+ (list|describe)\b`).MatchString(e.command)
+		if !looks || pattern(narrow(e.want)).MatchString(narrow(got)) || time.Now().After(deadline) {
+			return got
+		}
+	}
+}
+
+func newBrokerOverTCP(t *testing.T) (addr string) {
+	t.Helper()
 	b, err := broker.Open(t.Context(), broker.Config{Listen: "127.0.0.1:0", Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
-	run := asShell(t, b.Addr())
-	for _, e := range examplesOf(t, guide) {
-		if got := run(e.command); !pattern(e.want).MatchString(got) {
-			t.Errorf("$ %s\nprints\n%s\nwant\n%s", e.command, got, e.want)
-		}
-	}
+	return b.Addr()
 }
 
 // Every command has an example.
