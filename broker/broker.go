@@ -111,10 +111,11 @@ func (b *Broker) open(ctx, serving context.Context) (err error) {
 	if err := b.listen(); err != nil {
 		return err
 	}
+	c := newCleaner(b.topics, &b.cfg)
+	b.counts.more = append(b.counts.more, c.collectors()...)
 	if err := b.registerMetrics(); err != nil {
 		return err
 	}
-	c := newCleaner(b.topics, &b.cfg)
 	b.wg.Go(func() { c.runRetention(serving) })
 	b.wg.Go(func() { c.run(serving) })
 	for _, l := range b.listeners {

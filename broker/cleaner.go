@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/broker/internal/seglog"
 )
@@ -21,6 +24,8 @@ type cleaner struct {
 	topics *registry
 	cfg    *Config
 	log    *slog.Logger
+
+	removed, compactions, failures, read, written atomic.Uint64
 
 	compactor seglog.Cleaner           // run's
 	retry     map[*partition]time.Time // run's: when a partition that failed is tried again
@@ -89,6 +94,7 @@ func (c *cleaner) retain(ctx context.Context, now time.Time) {
 		case err != nil:
 			c.tell("retention", p, err)
 		case removed > 0:
+			c.removed.Add(uint64(removed))
 			c.log.Info("segments removed by retention", "topic", p.topic.name, "partition", p.index,
 				"segments", removed, "log_start_offset", p.log.LogStartOffset())
 		}
@@ -165,10 +171,13 @@ func (c *cleaner) dirty(ctx context.Context, now time.Time) []dirtyLog {
 func (c *cleaner) compactOne(ctx context.Context, d dirtyLog) {
 	start := time.Now()
 	done, err := c.compactor.Compact(ctx, d.p.log, d.conf.compaction(d.p.highWatermark()), start)
+	c.read.Add(uint64(done.BytesRead))
+	c.written.Add(uint64(done.BytesWritten))
 	if err != nil {
 		c.failed(d.p, err)
 		return
 	}
+	c.compactions.Add(1)
 	c.log.Info("compacted", "topic", d.p.topic.name, "partition", d.p.index, "dirty_ratio", d.dirt.Ratio(),
 		"bytes_before", done.BytesRead, "bytes_after", done.BytesWritten, "dropped", done.Dropped, "rounds", done.Rounds, "took", time.Since(start))
 }
@@ -176,6 +185,7 @@ func (c *cleaner) compactOne(ctx context.Context, d dirtyLog) {
 // failed leaves a partition alone for some time.
 func (c *cleaner) failed(p *partition, err error) {
 	if c.tell("compaction", p, err) {
+		c.failures.Add(1)
 		c.retry[p] = time.Now().Add(retryFailed)
 	}
 }
@@ -187,6 +197,24 @@ func (c *cleaner) tell(what string, p *partition, err error) bool {
 	}
 	c.log.Error(what+" has failed", "topic", p.topic.name, "partition", p.index, "err", err)
 	return true
+}
+
+// collectors are the cleaner's metrics.
+func (c *cleaner) collectors() []prometheus.Collector {
+	counter := func(name, help string, v *atomic.Uint64) prometheus.Collector {
+		opts := prometheus.CounterOpts{Namespace: "millrace", Subsystem: "broker", Name: name, Help: help}
+		return prometheus.NewCounterFunc(opts, func() float64 { return float64(v.Load()) })
+	}
+	return []prometheus.Collector{
+		counter("retention_segments_total", "Segments removed by retention.", &c.removed),
+		counter("compactions_total", "Partitions compacted.", &c.compactions),
+		counter("compaction_failures_total", "Compactions that have failed.", &c.failures),
+		counter("compaction_read_bytes_total", "Bytes of segments that compactions have written anew.", &c.read),
+		counter("compaction_written_bytes_total", "Bytes that compactions have written in their place.", &c.written),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "millrace", Subsystem: "broker", Name: "open_segment_files", Help: "Segment files that are open.",
+		}, func() float64 { return float64(c.topics.handles.Open()) }),
+	}
 }
 
 // retention is what the topic lets its logs keep.

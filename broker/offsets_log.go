@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrace/millrace/broker/internal/group"
 	"github.com/millrace/millrace/broker/internal/seglog"
+	"github.com/millrace/millrace/internal/failpoint"
 )
 
 // offsetsLog is __consumer_offsets as the group coordinator sees it.
@@ -31,6 +32,7 @@ func (l *offsetsLog) Append(ctx context.Context, p int32, recs []group.Record) e
 	if err != nil {
 		return fmt.Errorf("append to %s-%d: %w", offsetsTopic, p, err)
 	}
+	failpoint.Hit(failpoint.OffsetsCommit)
 	// An append is not undone because its client has left.
 	if err := part.flush(context.WithoutCancel(ctx), a.LastOffset+1); err != nil {
 		return fmt.Errorf("flush %s-%d: %w", offsetsTopic, p, err)
@@ -54,7 +56,7 @@ func (l *offsetsLog) Replay(ctx context.Context, p int32, fn func(key, value []b
 		if err != nil {
 			return fmt.Errorf("read %s-%d at %d: %w", offsetsTopic, p, at, err)
 		}
-		if r.NextOffset <= at {
+		if r.NextOffset <= at { // it goes on behind what a compaction took
 			return fmt.Errorf("read %s-%d at %d: nothing before %d", offsetsTopic, p, at, end)
 		}
 		if err := eachRecord(r.Data, fn); err != nil {
