@@ -12,8 +12,11 @@ import (
 // DescribeCluster (60), versions 0-2, of brokers: there are no controllers to
 // tell of.
 
-// brokerEndpoints is the kind of nodes that a client of brokers asks for.
-const brokerEndpoints = 1
+// The kinds of nodes that a client may ask for.
+const (
+	brokerEndpoints     = 1
+	controllerEndpoints = 2
+)
 
 func (b *Broker) describeCluster(_ context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.DescribeClusterRequest)
@@ -21,7 +24,11 @@ func (b *Broker) describeCluster(_ context.Context, r *request) kmsg.Response {
 	resp.EndpointType = brokerEndpoints
 	resp.ControllerID = -1
 	if req.Version >= 1 && req.EndpointType != brokerEndpoints {
-		resp.ErrorCode = kerr.MismatchedEndpointType.Code
+		err := kerr.UnsupportedEndpointType
+		if req.EndpointType == controllerEndpoints {
+			err = kerr.MismatchedEndpointType
+		}
+		resp.ErrorCode, resp.ErrorMessage = err.Code, &err.Description
 		return resp
 	}
 	resp.ClusterID, resp.ControllerID = b.topics.clusterID, b.cfg.NodeID

@@ -75,15 +75,14 @@ func (f *fetching) readPartition(p *fetchPart, limit int, minOne bool) (code int
 		return code
 	}
 	p.seen = part.visibleBytes() // before the high watermark: what comes in between is counted, not missed
-	hw := part.highWatermark()
-	p.hw, p.logStart = hw, part.log.LogStartOffset()
-	if p.offset < p.logStart || p.offset > hw {
+	hw, logStart := part.highWatermark(), part.log.LogStartOffset()
+	if p.offset < logStart || p.offset > hw {
 		return kerr.OffsetOutOfRange.Code
 	}
 	if p.diverges() {
-		p.hw, p.logStart = -1, -1
 		return 0
 	}
+	p.hw, p.logStart = hw, logStart
 	if p.offset == hw || limit <= 0 && !minOne {
 		return 0
 	}

@@ -78,7 +78,7 @@ func (ss *fetchSessions) begin(f *fetching) {
 		p.member = s.add(p.partKey)
 		p.member.want, p.member.part = p.wanted, p.part
 	}
-	if len(s.order) > 0 && ss.insert(s, time.Now()) {
+	if ss.insert(s, time.Now()) {
 		f.session = s
 	}
 }
