@@ -19,11 +19,11 @@ const (
 
 // viewBudget bounds the views that a whole group is sent: they are stored in one
 // record, which Kafka's default for the size of messages limits to 1 MiB.
-const viewBudget = 512 << 10
+const viewBudget = 384 << 10
 
 // Encode gives the user data of each member's assignment, in the order of Shares.
 // Their views are cut down if the group is so large that its brokers might refuse
-// them: first the lags are left out, then the tasks, then all of it.
+// them: first the lags are left out, then all but addresses, then these.
 func (p *Plan) Encode() [][]byte {
 	view := p.View
 	common := appendView(nil, view)
@@ -43,7 +43,7 @@ func (p *Plan) Encode() [][]byte {
 	return out
 }
 
-// cut leaves out the lags (1), the tasks too (2), or everything (3).
+// cut leaves out the lags (1), all but the addresses (2), or everything (3).
 func (v View) cut(depth int) View {
 	less := View{Cut: true}
 	if depth >= 3 {
@@ -51,7 +51,7 @@ func (v View) cut(depth int) View {
 	}
 	for _, h := range v.Hosts {
 		if depth >= 2 {
-			h.Active, h.Standby = nil, nil
+			h = Host{Address: h.Address}
 		}
 		var standby []Replica
 		for _, r := range h.Standby {

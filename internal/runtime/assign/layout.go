@@ -92,10 +92,15 @@ func (p *problem) proposals(counts map[string]int32) []*layout {
 		for _, o := range m.Owned {
 			owned[o.Topic]++
 		}
+		reads := map[string]bool{}
+		for _, t := range m.Topics {
+			reads[t] = true
+		}
 		for _, s := range m.Data.Subs {
 			topics := slices.Sorted(slices.Values(s.Topics))
 			topics = slices.Compact(topics)
-			if len(topics) == 0 || !m.reads(topics, counts) {
+			foreign := func(t string) bool { return counts[t] > 0 && !reads[t] }
+			if len(topics) == 0 || slices.ContainsFunc(topics, foreign) {
 				continue
 			}
 			key := s.Name + "\x00" + strings.Join(topics, "\x00")
@@ -118,16 +123,6 @@ func (p *problem) proposals(counts map[string]int32) []*layout {
 		}
 	}
 	return all
-}
-
-// reads says whether m has subscribed to those topics that exist.
-func (m *Member) reads(topics []string, counts map[string]int32) bool {
-	for _, t := range topics {
-		if counts[t] > 0 && !slices.Contains(m.Topics, t) {
-			return false
-		}
-	}
-	return true
 }
 
 // makeTasks makes the tasks of a sub-topology: as many as its largest topic has

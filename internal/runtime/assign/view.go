@@ -7,8 +7,8 @@ package assign
 // queries find their way by it.
 type View struct {
 	Hosts []Host
-	// Cut says that the group is so large that Active and Standby, or the lags of the
-	// latter, were left out.
+	// Cut says that the group is so large that the lags, or all but the addresses of
+	// Hosts, were left out.
 	Cut bool
 }
 
