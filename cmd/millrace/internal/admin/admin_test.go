@@ -187,7 +187,7 @@ func TestGroupWithMembers(t *testing.T) {
 			produce(t, f, "t", "a", "b", "c")
 			ctx := t.Context()
 			if kind == "consumer" {
-				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint:revive,staticcheck // kgo's own key
+				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint:staticcheck // kgo's own key
 			}
 			cl := join(t, f, kgo.WithContext(ctx), kgo.InstanceID("one"))
 			g := decode[[]group](t, f, "groups describe g")[0]

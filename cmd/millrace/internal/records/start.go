@@ -133,6 +133,7 @@ func (s start) spans(ctx context.Context, adm *kadm.Client, topics []string, par
 func (s start) resolve(first, end, after int64) int64 {
 	at := first
 	switch s.kind {
+	case fromBeginning:
 	case fromEnd:
 		at = end
 	case fromOffset:
