@@ -51,6 +51,10 @@ race: ## all tests twice under the race detector
 fuzz: ## every fuzz target for FUZZTIME, none begun after FUZZTOTAL
 	@go run -C tools ./fuzz -time $(FUZZTIME) -total $(FUZZTOTAL)
 
+.PHONY: failpoints
+failpoints: ## processes that die at named places, and what they leave
+	@go test -count=1 -tags failpoint ./internal/failpoint && go test -count=1 -tags failpoint -run KilledAt ./broker/...
+
 .PHONY: mutants
 mutants: ## deliberate mistakes, each of which a named test must catch
 	@go run -C tools ./mutants

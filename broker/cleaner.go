@@ -108,6 +108,31 @@ func (c *cleaner) sweep(ctx context.Context, now time.Time) {
 			c.tell("remove files", p, err)
 		}
 	})
+	c.closeFiles(ctx)
+}
+
+// closeFiles syncs logs until no more segment files are open than may be: one
+// with unsynced bytes stays open, and with the flush policy of the operating system
+// the active segment of each partition that was ever written to is such a one.
+func (c *cleaner) closeFiles(ctx context.Context) {
+	const atOnce = 64 // logs synced between two looks at the number
+	handles, synced := c.topics.handles, 0
+	open, limit := handles.Trim()
+	c.each(ctx, func(p *partition, _ *topicConfig) {
+		if open <= limit || p.log.FlushedOffset() == p.log.LogEndOffset() || p.log.Failure() != nil {
+			return
+		}
+		if err := p.log.Flush(ctx, p.log.LogEndOffset()); err != nil {
+			c.tell("flush", p, err)
+			return
+		}
+		if synced++; synced%atOnce == 0 {
+			open, limit = handles.Trim()
+		}
+	})
+	if synced > 0 {
+		handles.Trim()
+	}
 }
 
 // A dirtyLog is a partition that is to be compacted.

@@ -4,6 +4,7 @@ package seglog
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -44,8 +45,26 @@ func (hs *Handles) add(h *handle) {
 	hs.mu.Lock()
 	h.at = len(hs.open)
 	hs.open = append(hs.open, h)
-	var victims []vfs.File
-	for range min(2*len(hs.open), looked) {
+	victims := hs.evictLocked(looked)
+	hs.mu.Unlock()
+	closeAll(victims)
+}
+
+// Trim closes what it can of what is open over the limit, and says how many files
+// are open after that and how many may be.
+func (hs *Handles) Trim() (open, limit int) {
+	hs.mu.Lock()
+	victims := hs.evictLocked(math.MaxInt)
+	open = len(hs.open)
+	hs.mu.Unlock()
+	closeAll(victims)
+	return open, hs.limit
+}
+
+// evictLocked takes files over the limit off the list, for the caller to close. It
+// looks at n handles at most.
+func (hs *Handles) evictLocked(n int) (victims []vfs.File) {
+	for range min(2*len(hs.open), n) {
 		if len(hs.open) <= hs.limit {
 			break
 		}
@@ -55,8 +74,11 @@ func (hs *Handles) add(h *handle) {
 			hs.removeLocked(hs.open[hs.hand])
 		}
 	}
-	hs.mu.Unlock()
-	for _, f := range victims {
+	return victims
+}
+
+func closeAll(files []vfs.File) {
+	for _, f := range files {
 		_ = f.Close() // it was synced: nothing to learn from it
 	}
 }

@@ -203,6 +203,9 @@ func (r *recovery) scan() error {
 	}
 	for i, s := range r.segs {
 		last := i == len(r.segs)-1
+		if i == 0 && s.base > want { // no compaction takes the head
+			return r.cut(0, false, &CorruptError{File: s.path, Offset: want, Cause: fmt.Errorf("segment begins at offset %d", s.base)})
+		}
 		if !last && r.segs[i+1].base <= r.from {
 			want = r.segs[i+1].base
 			continue

@@ -221,6 +221,9 @@ func TestOpenFilesAreBounded(t *testing.T) {
 		must(t, err)
 	}
 	appendBatch(t, logs[0], kvBatch(0, nil, "k=dirty"))
+	if n, most := handles.Trim(); n != limit || most != limit {
+		t.Errorf("Trim leaves %d files open of %d, want %d", n, most, limit)
+	}
 	for _, l := range logs {
 		must(t, l.Close())
 	}
