@@ -45,6 +45,15 @@ const (
 	MigrateNever                           // "disabled"
 )
 
+// String returns the policy as group.consumer.migration.policy spells it.
+func (p MigrationPolicy) String() string {
+	names := [...]string{"bidirectional", "upgrade", "downgrade", "disabled"}
+	if int(p) < len(names) {
+		return names[p]
+	}
+	return "unknown"
+}
+
 // FlushPolicy is a mode and the interval of FlushInterval.
 type FlushPolicy struct {
 	Mode     FlushMode
