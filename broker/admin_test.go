@@ -173,7 +173,7 @@ func TestDeleteRecordsErrors(t *testing.T) {
 			t.Errorf("%s-%d before %d: low watermark %d, code %d; want %d, %d", tt.topic, tt.partition, tt.offset, low, code, tt.low, tt.code)
 		}
 	}
-	if p := fetch(c, "t", 1); p.ErrorCode != kerr.OffsetOutOfRange.Code || p.LogStartOffset != 3 {
+	if p := fetch(c, "t", 1); p.ErrorCode != kerr.OffsetOutOfRange.Code || p.LogStartOffset != -1 {
 		t.Errorf("fetch of what was deleted: code %d, log start offset %d", p.ErrorCode, p.LogStartOffset)
 	}
 }
