@@ -3,9 +3,12 @@
 package seglog_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -151,4 +154,78 @@ func TestIndexFilesAreAsDocumented(t *testing.T) {
 	if diff := cmp.Diff(trailer(times, 12, 5*size), readFile(t, m, file(0, ".timeindex"))); diff != "" {
 		t.Errorf(".timeindex: %s", diff)
 	}
+}
+
+// FuzzCompact compacts a batch whose records are any bytes. If they can be decoded,
+// what stays is of each key the last, as it was; if not, the batch stays.
+func FuzzCompact(f *testing.F) {
+	for _, codec := range packings {
+		b, err := seglog.Packing{Repack: true, Codec: codec}.Pack(kvBatch(5, nil, "a=1", "b=2", "a", "=3", "b=4"), 1<<20)
+		must(f, err)
+		f.Add(b[seglog.HeaderSize:], int32(5), byte(codec))
+	}
+	f.Fuzz(func(t *testing.T, records []byte, n int32, attributes byte) {
+		if n < 1 {
+			return
+		}
+		be := binary.BigEndian
+		b := kvBatch(5, nil, "x=0")[:seglog.HeaderSize]
+		b = append(b, records...)
+		be.PutUint32(b[8:], uint32(len(b)-12))
+		b[22] = attributes
+		be.PutUint32(b[23:], uint32(n-1))
+		be.PutUint32(b[57:], uint32(n))
+		be.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
+		l := open(t, seglog.Config{FS: newDisk(t), SegmentBytes: int64(len(b))})
+		if _, err := l.Append(b, 0, epochStart); err != nil {
+			return
+		}
+		if n == math.MaxInt32 { // no room for the batch after it
+			return
+		}
+		var want []string
+		last := map[string]int{}
+		err := seglog.EachRecord(b, func(r seglog.Record) error {
+			if r.Key != nil {
+				if i, ok := last[string(r.Key)]; ok {
+					want[i] = ""
+				}
+				last[string(r.Key)] = len(want)
+				want = append(want, line(&r))
+			}
+			return nil
+		})
+		appendBatch(t, l, kvBatch(0, nil, "end=1"))
+		settled(t, l)
+		compact(t, l, &seglog.Cleaner{}, everything, epochStart)
+		r, rerr := l.Read(0, math.MaxInt32, int64(n), true)
+		must(t, rerr)
+		h, perr := seglog.ParseHeader(b)
+		must(t, perr)
+		if err != nil || h.Transactional() {
+			if !bytes.Equal(r.Data, b) {
+				t.Fatalf("a batch that can't be compacted has changed:\n% x\n% x", b, r.Data)
+			}
+			return
+		}
+		want = slices.DeleteFunc(want, func(s string) bool { return s == "" })
+		var got []string
+		must(t, eachBatch(r.Data, func(b []byte) error {
+			if _, err := seglog.ParseHeader(b); err != nil {
+				return err
+			}
+			return seglog.EachRecord(b, func(r seglog.Record) error {
+				got = append(got, line(&r))
+				return nil
+			})
+		}))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("compacted: %s", diff)
+		}
+	})
+}
+
+// line tells all of a record.
+func line(r *seglog.Record) string {
+	return fmt.Sprintf("%d %d %q %q %v %v", r.Offset, r.Timestamp, r.Key, r.Value, r.Value == nil, r.Headers)
 }
