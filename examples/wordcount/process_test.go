@@ -25,6 +25,7 @@ type process struct {
 	cmd   *exec.Cmd
 	out   string // file of its standard output and error
 	done  chan struct{}
+	shot  bool      // the test has killed it
 	err   error     // of Wait, once done is closed
 	ended time.Time // likewise
 }
@@ -52,8 +53,9 @@ func start(t *testing.T, stdin *os.File, name string, args ...string) *process {
 		close(p.done)
 	}()
 	t.Cleanup(func() {
+		shot := p.shot
 		p.kill()
-		if t.Failed() {
+		if t.Failed() && !shot {
 			text := p.output(t)
 			t.Logf("end of what %s %q printed:\n%s", filepath.Base(name), args[:min(len(args), 12)], text[max(0, len(text)-1000):])
 		}
@@ -63,6 +65,7 @@ func start(t *testing.T, stdin *os.File, name string, args ...string) *process {
 
 // kill ends the process as kill -9 does, and waits for the end.
 func (p *process) kill() {
+	p.shot = true
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.done
 }
