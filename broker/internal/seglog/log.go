@@ -19,7 +19,8 @@ const maxRelative = math.MaxInt32
 // A Log is one partition's log. All methods are safe for concurrent use. One
 // append runs at a time; reads run beside it and beside each other without a lock.
 //
-// Lock order: meta before mu; the others are leaves.
+// Lock order: meta before mu before those of segments and handles, a handle's
+// before that of [Handles]; the others are leaves.
 type Log struct {
 	cfg   Config
 	tuned atomic.Pointer[Tuning] // what holds instead of cfg; nil: cfg
