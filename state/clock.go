@@ -39,10 +39,9 @@ type marks struct {
 	seq      uint32 // of the next row where many have the same key and start
 }
 
-// observe takes a row of time t with number seq into account.
-func (m *marks) observe(t int64, seq uint32) {
-	m.observed, m.reach = max(m.observed, t), max(m.reach, t)
-	m.seq = max(m.seq, seq+1)
+// restored takes into account that a row of time t with number seq was restored.
+func (m *marks) restored(t int64, seq uint32) {
+	m.reach, m.seq = max(m.reach, t), max(m.seq, seq+1)
 }
 
 const marksLen = 8 + 8 + 4
@@ -66,6 +65,15 @@ func parseMarks(body []byte) (marks, error) {
 		reach:    int64(binary.BigEndian.Uint64(b[8:])),
 		seq:      binary.BigEndian.Uint32(b[16:]),
 	}, nil
+}
+
+// believed gives marks whose observed time is told by rows if by nothing else: those
+// of a changelog that Kafka Streams wrote.
+func (m marks) believed() marks {
+	if m.observed == NoTime {
+		m.observed = m.reach
+	}
+	return m
 }
 
 // stamp is the timestamp of the record that holds m: near the newest row, so that
@@ -104,6 +112,7 @@ type clock struct {
 	now       marks
 	sealed    marks // as of the last Seal
 	committed marks // as of the last Commit
+	written   marks // as the committed part of the changelog has them
 	floor     int64 // of now: rows at or before it are gone
 	refused   int64 // changes of rows that were gone
 	err       error // of a read that could not be told at once
@@ -174,8 +183,9 @@ func (s *core[V]) wake() error {
 	if err != nil {
 		return s.failed(err)
 	}
+	m = m.believed()
 	early := k.now.observed // Observe came, and the read failed
-	k.sealed, k.committed = m, m
+	k.sealed, k.committed, k.written = m, m, m
 	k.set(m)
 	k.observe(early)
 	k.known, k.err = true, nil
@@ -223,7 +233,9 @@ func (s *timedCore[V]) Resume(observed int64) {
 	m := k.now
 	m.observed = observed
 	k.set(m)
-	k.committed, k.sealed = m, noMarks // so that the next commit says it
+	k.committed = m // the next Seal writes it
+	s.told = &m
+	s.publish()
 }
 
 // Refused is how many changes of rows were refused since the store was opened,

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sort"
 	"unsafe"
 )
@@ -18,6 +19,7 @@ type Layer struct {
 	index []uint32   // open addressing by hash: position in recs + 1, 0 is free
 	data  []byte     // of each record: key | timestamp int64 | value
 
+	gone   int    // how many of recs are tombstones
 	layout layout // of the keys; nil: the changelog has them as they are
 	marks  marks  // if the store has a clock
 	keep   []byte // all rows before it are gone; nil: none
@@ -39,20 +41,20 @@ const (
 // Len is the number of changed keys.
 func (l *Layer) Len() int { return len(l.recs) }
 
-// Each calls fn for every change, in order of the keys in the base, until it fails.
-// A store's observed time comes last. The slices of c never change and may be kept,
-// at the price of keeping the whole layer.
+// Each calls fn for every change until it fails: first for those that set a value,
+// in order of the keys in the base, then in reverse order for those that remove
+// one, last for a store's observed time. Without transactions a changelog may end
+// in the middle of a commit: then it has rather too much than too little, as
+// where rows are merged into one. The slices of c never change and may be kept, at
+// the price of keeping the whole layer.
 func (l *Layer) Each(fn func(c Change) error) error {
+	last := -1
+	gone := make([]int, 0, l.gone)
 	var keys []byte // those of the changelog, which are not longer
 	if l.layout != nil {
 		keys = make([]byte, 0, len(l.data))
 	}
-	last := -1
-	for i := range l.recs {
-		if l.layout != nil && bytes.Equal(l.key(i), marksKey) {
-			last = i
-			continue
-		}
+	emit := func(i int) error {
 		c := l.change(i)
 		if l.layout != nil {
 			from := len(keys)
@@ -62,7 +64,23 @@ func (l *Layer) Each(fn func(c Change) error) error {
 			}
 			c.Key = keys[from:len(keys):len(keys)]
 		}
-		if err := fn(c); err != nil {
+		return fn(c)
+	}
+	for i := range l.recs {
+		if l.layout != nil && bytes.Equal(l.key(i), marksKey) {
+			last = i
+			continue
+		}
+		if l.recs[i].vlen == tombstone {
+			gone = append(gone, i)
+			continue
+		}
+		if err := emit(i); err != nil {
+			return err
+		}
+	}
+	for _, i := range slices.Backward(gone) {
+		if err := emit(i); err != nil {
 			return err
 		}
 	}

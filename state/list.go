@@ -5,6 +5,7 @@ package state
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/state/internal/keyenc"
@@ -18,7 +19,7 @@ const KindList = "list"
 // the caller nor who reads them may change what they refer to. It belongs to one
 // worker.
 //
-// Beside the values a key has a row that tells where its list begins and ends, so
+// Beside its values, which are numbered from 1, a key has a row after them that tells where its list begins and ends, so
 // that only this one is read to add to a list, to drop from it, or to tell its
 // length. The rows of an empty list are removed.
 type ListStore[K, V any] struct {
@@ -35,6 +36,10 @@ type listRow[V any] struct {
 	value      V
 	head, tail uint64 // of the first value and after the last; 0 if it is a value
 }
+
+// listLast is the number of the row of the ends: a commit writes it after the values,
+// and removes it before them.
+const listLast = math.MaxUint64
 
 // OpenList makes the store called name on base. It reads nothing yet: whether what
 // the base holds fits is told by its header, and checked by the caller.
@@ -131,7 +136,7 @@ func (s *ListStore[K, V]) At(key K, i int) (v V, timestamp int64, ok bool, err e
 	if err != nil || i < 0 || uint64(i) >= ends.Value.tail-ends.Value.head {
 		return v, 0, false, err
 	}
-	c, err := s.row(ends.Value.head + uint64(i))
+	c, err := s.value(ends.Value.head + uint64(i))
 	if err != nil {
 		return v, 0, false, err
 	}
@@ -156,7 +161,7 @@ func (s *ListStore[K, V]) Each(key K, fn func(v V, timestamp int64) error) error
 		return err
 	}
 	for at := row.head; at < row.tail; at++ {
-		c, err := s.row(at)
+		c, err := s.value(at)
 		if err != nil {
 			return err
 		}
@@ -235,7 +240,7 @@ func (s *ListStore[K, V]) ends(key K) (*Cell[listRow[V]], error) {
 		return nil, s.failed(err)
 	}
 	s.head = keyenc.Escape(b, 0)
-	c, err := s.row(0)
+	c, err := s.row(listLast)
 	if err == nil && c.OK && c.Value.tail == 0 {
 		err = s.failed(fmt.Errorf("ends of list %x: %w", s.head, ErrDamaged))
 	}
@@ -246,6 +251,15 @@ func (s *ListStore[K, V]) ends(key K) (*Cell[listRow[V]], error) {
 func (s *ListStore[K, V]) row(seq uint64) (*Cell[listRow[V]], error) {
 	s.seek(seq)
 	return s.cell()
+}
+
+// value finds the cell of a value of the list in hand.
+func (s *ListStore[K, V]) value(seq uint64) (*Cell[listRow[V]], error) {
+	c, err := s.row(seq)
+	if err == nil && (!c.OK || c.Value.tail > 0) {
+		err = s.failed(fmt.Errorf("list %x has no value %d: %w", s.head, seq, ErrDamaged))
+	}
+	return c, err
 }
 
 // seek sets keyBuf to a row of the list in hand.

@@ -124,8 +124,7 @@ func (s *core[V]) refold(c Change) error {
 		}
 		s.keyBuf, c.Key = key, key
 		if s.clock != nil {
-			t := s.clock.rows.Time(key)
-			s.clock.restored.observe(t, s.clock.rows.Seq(key))
+			s.clock.restored.restored(s.clock.rows.Time(key), s.clock.rows.Seq(key))
 		}
 	}
 	s.fold.add(c)
@@ -142,38 +141,44 @@ func (s *core[V]) Restored() error {
 	}
 	s.fold = nil
 	if s.clock != nil {
-		return s.restoreMarks()
+		s.clock.known, s.clock.restored = false, noMarks
 	}
 	return nil
 }
 
-// restoreMarks brings the marks in the base up to the rows that were restored: the
-// last of them may have been written without those of their commit, or all by
-// Kafka Streams, which has no such record.
-func (s *core[V]) restoreMarks() error {
-	m, err := s.readMarks(nil)
+// foldMarks makes what is folded say how far its rows reach: the last of them may
+// have been written without the marks of their commit, or all by Kafka Streams,
+// which has none.
+func (s *core[V]) foldMarks() error {
+	hash := s.hash(marksKey)
+	m, seen := noMarks, s.clock.restored
+	var err error
+	if r := s.fold.find(hash, marksKey); r != nil {
+		m, err = parseMarks(s.fold.data[r.body : r.body+r.vlen])
+	} else {
+		m, err = s.readMarks(nil)
+	}
 	if err != nil {
-		return s.failed(err)
+		return err
 	}
-	was, seen := m, s.clock.restored
-	if m == noMarks {
-		m = seen
-	}
+	was := m
 	m.reach = max(m.reach, seen.reach)
-	s.clock.known, s.clock.restored = false, noMarks
-	if m == was {
-		return nil
+	if m.observed == NoTime {
+		m.seq = max(m.seq, seen.seq)
 	}
-	defer s.writes.Reset()
-	s.writes.Put(marksKey, m.append(binary.BigEndian.AppendUint64(nil, uint64(m.stamp()))))
-	if err := s.base.Apply(&s.writes, s.header); err != nil {
-		return fmt.Errorf("restore store %s: %w", s.name, err)
+	if m != was {
+		s.fold.add(Change{Key: marksKey, Value: m.append(nil), Timestamp: m.stamp()})
 	}
 	return nil
 }
 
 // unfold loads what was folded into the base.
 func (s *core[V]) unfold() error {
+	if s.clock != nil {
+		if err := s.foldMarks(); err != nil {
+			return fmt.Errorf("restore store %s: %w", s.name, err)
+		}
+	}
 	defer s.writes.Reset()
 	s.fold.into(&s.writes)
 	if err := s.base.Load(&s.writes, s.header); err != nil {

@@ -136,13 +136,16 @@ func (s *core[V]) openView(o Order, where func(marks) (span, error)) *rowScan[V]
 
 func (s *core[V]) tryView(o Order, where func(marks) (span, error)) (*rowScan[V], error) {
 	sc := &rowScan[V]{name: s.name, values: s.values}
-	layers := s.committed()
+	seen := s.committed()
 	m := noMarks
 	var err error
-	if s.clock != nil {
-		if m, err = s.readMarks(layers); err != nil {
+	if seen.told != nil {
+		m = *seen.told
+	} else if s.clock != nil {
+		if m, err = s.readMarks(seen.layers); err != nil {
 			return sc, err
 		}
+		m = m.believed()
 	}
 	sp, err := where(m)
 	if err != nil {
@@ -152,7 +155,7 @@ func (s *core[V]) tryView(o Order, where func(marks) (span, error)) (*rowScan[V]
 	for _, r := range ordered(sp.ranges, o) {
 		m := &merge{order: o}
 		sc.parts = append(sc.parts, m)
-		if err := m.stack(layers, s.base, r.lower, r.upper, o); err != nil {
+		if err := m.stack(seen.layers, s.base, r.lower, r.upper, o); err != nil {
 			return sc, err
 		}
 	}

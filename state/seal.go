@@ -125,6 +125,7 @@ func (s *core[V]) encode(l *Layer, e *entry[V]) error {
 	key := s.young.keys.at(e.key)
 	l.data = append(l.data, key...)
 	if !e.cell.OK {
+		l.gone++
 		l.data = binary.BigEndian.AppendUint64(l.data, uint64(e.removed))
 	} else {
 		l.data = binary.BigEndian.AppendUint64(l.data, uint64(e.cell.Timestamp))
@@ -160,9 +161,12 @@ func (s *core[V]) weigh(e *entry[V], vlen uint32) {
 
 // Commit implements [Store].
 func (s *core[V]) Commit(l *Layer, h Header) error {
+	if l != nil {
+		s.told = nil
+	}
 	err := s.commit(l, h)
 	if s.clock != nil && l != nil && err == nil {
-		s.clock.committed = l.marks
+		s.clock.committed, s.clock.written = l.marks, l.marks
 	}
 	return err
 }
@@ -175,7 +179,7 @@ func (s *core[V]) Discard() {
 	s.forgetDirty()
 	if s.clock != nil && s.clock.known {
 		s.clock.set(s.clock.committed)
-		s.clock.sealed = s.clock.committed
+		s.clock.sealed = s.clock.written
 	}
 	for _, l := range s.dropSealed() {
 		for i := range l.recs {

@@ -23,9 +23,15 @@ type stack struct {
 	ready  int64    // bytes of the committed ones of them
 	writes Writes   // reused
 	cut    []byte   // rows before it were removed from the base since it was opened
-	// view holds the committed layers, oldest first, for readers of other
-	// goroutines. A layer leaves it only after the base has got it.
-	view atomic.Pointer[[]*Layer]
+	told   *marks   // Resume said so, and nothing was committed since
+	// view is what readers of other goroutines see; nil is the base alone.
+	view atomic.Pointer[viewed]
+}
+
+// A viewed is what is committed but for the base. It never changes.
+type viewed struct {
+	layers []*Layer // oldest first; one leaves only after the base has got it
+	told   *marks   // those to go by; nil: as layers and base have them
 }
 
 // maxCommitted bounds how many committed layers wait for the base: each is one
@@ -75,16 +81,15 @@ func (s *stack) commit(l *Layer, h Header) error {
 }
 
 func (s *stack) publish() {
-	committed := append([]*Layer(nil), s.layers[:s.done]...)
-	s.view.Store(&committed)
+	s.view.Store(&viewed{append([]*Layer(nil), s.layers[:s.done]...), s.told})
 }
 
-// committed gives the committed layers that the base may not have, oldest first.
-func (s *stack) committed() []*Layer {
+// committed gives what is committed and may not be in the base.
+func (s *stack) committed() viewed {
 	if p := s.view.Load(); p != nil {
 		return *p
 	}
-	return nil
+	return viewed{}
 }
 
 // apply hands the committed layers to the base, each key once.

@@ -28,7 +28,7 @@ func (v View[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
 	if err != nil {
 		return value, 0, false, v.s.failed(fmt.Errorf("encode key: %w", err))
 	}
-	body, ok, err := lookup(nil, v.s.committed(), v.s.base, v.s.hash(b), b)
+	body, ok, err := lookup(nil, v.s.committed().layers, v.s.base, v.s.hash(b), b)
 	if err != nil || !ok {
 		return value, 0, false, v.s.failed(err)
 	}

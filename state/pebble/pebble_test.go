@@ -24,3 +24,7 @@ func TestBase(t *testing.T) { statetest.Base(t, rig) }
 func TestKill(t *testing.T) { statetest.Kill(t, rig) }
 
 func TestStore(t *testing.T) { statetest.Store(t, rig) }
+
+func TestTimed(t *testing.T) { statetest.Timed(t, rig) }
+
+func TestList(t *testing.T) { statetest.List(t, rig) }

@@ -28,6 +28,7 @@ func Base(t *testing.T, r Rig) {
 	t.Run("a fresh base has no header and no entries", func(t *testing.T) { fresh(t, r) })
 	t.Run("an iterator sees the moment it was opened", func(t *testing.T) { iteratorMoment(t, r) })
 	t.Run("after close every method answers ErrClosed", func(t *testing.T) { closed(t, r) })
+	t.Run("a load takes no ranges", func(t *testing.T) { loadRange(t, r) })
 	t.Run("a path is opened once at a time", func(t *testing.T) { twice(t, r) })
 	t.Run("what is loaded hides what was loaded before", func(t *testing.T) { loadOver(t, r) })
 	if r.Durable {
@@ -127,6 +128,9 @@ func applyRandom(t *testing.T, rnd *rand.Rand, m *model, position int64, load bo
 		}
 	}
 	var w state.Writes
+	if !load && rnd.IntN(3) == 0 {
+		deleteRandom(rnd, m, &w) // and some of it is written anew
+	}
 	for _, key := range slices.Sorted(maps.Keys(writes)) {
 		if v := writes[key]; v == nil {
 			w.Delete([]byte(key))
@@ -135,6 +139,9 @@ func applyRandom(t *testing.T, rnd *rand.Rand, m *model, position int64, load bo
 			w.Put([]byte(key), []byte(*v))
 			m.now[key] = *v
 		}
+	}
+	if !load && rnd.IntN(6) == 0 {
+		deleteRandom(rnd, m, &w) // some of what was just written too
 	}
 	var err error
 	if load {
@@ -150,6 +157,16 @@ func applyRandom(t *testing.T, rnd *rand.Rand, m *model, position int64, load bo
 		scribble(c.Value)
 	}
 	m.applied(position)
+}
+
+// deleteRandom adds the removal of a range, perhaps an empty one.
+func deleteRandom(rnd *rand.Rand, m *model, w *state.Writes) {
+	lower, upper := randomKey(rnd), randomKey(rnd)
+	if lower > upper {
+		lower, upper = upper, lower
+	}
+	w.DeleteRange([]byte(lower), []byte(upper))
+	maps.DeleteFunc(m.now, func(key, _ string) bool { return key >= lower && key < upper })
 }
 
 func scribble(b []byte) {
@@ -425,6 +442,16 @@ func loadOver(t *testing.T, r Rig) {
 	}
 	if n := len(contents(t, b)); n != 290 {
 		t.Errorf("%d entries, want 290", n)
+	}
+}
+
+func loadRange(t *testing.T, r Rig) {
+	k := r.open(t, t.TempDir())
+	defer k.close(t)
+	var w state.Writes
+	w.DeleteRange([]byte("a"), []byte("b"))
+	if err := k.base(t, "s").Load(&w, header(1)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Load: %v, want ErrUnsupported", err)
 	}
 }
 

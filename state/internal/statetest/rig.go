@@ -33,6 +33,14 @@ func (r Rig) runs() int {
 	return 4
 }
 
+// steps is how long one is, of n on bases in memory.
+func (r Rig) steps(n int) int {
+	if r.Durable {
+		return n / 2
+	}
+	return n
+}
+
 const path = "cluster/app/0_0"
 
 // seeded gives a random source whose seed is printed if the test fails, and which

@@ -285,7 +285,7 @@ func (s *storeRun[V]) seal(t *testing.T) {
 			return nil
 		}))
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(logged(want), got); diff != "" {
 		t.Fatalf("sealed (-want +got):\n%s", diff)
 	}
 	s.dirty, s.removed, s.before = nil, map[string]int64{}, maps.Clone(s.now)
@@ -297,6 +297,21 @@ func (s *storeRun[V]) seal(t *testing.T) {
 	}
 	s.changelog = append(s.changelog, got...)
 	s.sealed = append(s.sealed, sealedModel[V]{l, s.before, len(s.changelog)})
+}
+
+// logged puts changes in order of keys into the order of a changelog: first what
+// sets a value, then, in reverse, what removes one.
+func logged(changes []state.Change) []state.Change {
+	var sets, removes []state.Change
+	for _, c := range changes {
+		if c.Value != nil {
+			sets = append(sets, c)
+		} else {
+			removes = append(removes, c)
+		}
+	}
+	slices.Reverse(removes)
+	return append(sets, removes...)
 }
 
 func (s *storeRun[V]) commit(t *testing.T) {
