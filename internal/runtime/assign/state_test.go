@@ -134,21 +134,48 @@ func TestAStandbyTakesOverWhenAMemberIsGone(t *testing.T) {
 func TestAStaticMemberFindsItsTasksAgain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t, 4, 10, 5)
+		w.settle(t)
+		w.add("a", drawCapacity(t, false)) // so that tasks are not where they would first be
 		for i := range w.members {
 			w.members[i].Instance = "i" + w.members[i].ID
 		}
 		p := w.settle(t)
-		i := rapid.IntRange(0, len(w.members)-1).Draw(t, "restarted")
-		m := &w.members[i]
-		was := m.ID
-		m.ID, m.Owned, m.Generation, m.Data.Copies = "zz", nil, -1, nil
+		restarted := map[string]string{}
+		for i := range w.members {
+			if m := &w.members[i]; rapid.Bool().Draw(t, "restarted") {
+				restarted[m.ID] = "z" + m.ID
+				m.ID, m.Owned, m.Generation, m.Data.Copies = "z"+m.ID, nil, -1, nil
+			}
+		}
 		in := w.input()
 		in.Last = p.View
 		again := assign.Balance(in)
-		if d := cmp.Diff(shareOf(p, was).Active, shareOf(again, "zz").Active); d != "" || again.FollowUp {
-			t.Fatalf("after a restart, follow-up %v (-before +after):\n%s", again.FollowUp, d)
+		for was, is := range restarted {
+			if d := cmp.Diff(shareOf(p, was).Active, shareOf(again, is).Active); d != "" || again.FollowUp {
+				t.Fatalf("%s after a restart, follow-up %v (-before +after):\n%s", was, again.FollowUp, d)
+			}
 		}
 	})
+}
+
+func TestATaskThatIsBeingCopiedKeepsItsAim(t *testing.T) {
+	for _, sub := range []string{"s", "t"} {
+		w := stateful(1, assign.Config{Warmups: 1}, "a")
+		w.subs = append(w.subs, assign.Sub{Name: "t", Topics: []string{"t"}, Stateful: true})
+		w.counts["t"] = 1
+		w.members = nil
+		w.add("a", 1)
+		w.settle(t)
+		w.add("b", 1)
+		begun := assign.TaskID{Sub: sub}
+		w.members[0].Data.Copies = []assign.Copy{
+			{Task: task(0), Role: assign.Active, Position: 1 << 20}, {Task: assign.TaskID{Sub: "t"}, Role: assign.Active, Position: 1 << 20},
+		}
+		w.members[1].Data.Copies = []assign.Copy{{Task: begun, Role: assign.Standby}}
+		if got := shareOf(assign.Balance(w.input()), "b").Warmup; !cmp.Equal(got, []assign.TaskID{begun}) {
+			t.Errorf("%v is being copied to b, then %v is", begun, got)
+		}
+	}
 }
 
 func TestMembersOfTwoVersions(t *testing.T) {
