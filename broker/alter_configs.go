@@ -70,7 +70,7 @@ func (r resource) option(name string) (*option, error) {
 func (r resource) checkValue(o *option, name, value string) error {
 	err := checkValue(o, name, value)
 	if err != nil && r.kind == kmsg.ConfigResourceTypeBroker {
-		return fmt.Errorf("%w: %v", errBadChange, err) // Kafka's code for those of brokers
+		return fmt.Errorf("%w: %s", errBadChange, err.Error()) // Kafka's code for those of brokers
 	}
 	return err
 }
