@@ -44,6 +44,13 @@ func (s *KeyValueStore[K, V]) Range(from, to opt.V[K], o Order) *Scan[K, V] {
 	return sc
 }
 
+// Prefix scans the keys whose encodings begin with prefix, in order of these. As Range
+// otherwise.
+func (s *KeyValueStore[K, V]) Prefix(prefix []byte, o Order) *Scan[K, V] {
+	r := keyRange{bytes.Clone(prefix), successor(bytes.Clone(prefix))}
+	return &Scan[K, V]{keys: s.keys, rows: s.openScan(span{ranges: []keyRange{r}}, o)}
+}
+
 // snapshot copies the dirty entries of [lower, upper).
 func (s *core[V]) snapshot(lower, upper []byte, o Order) []openItem[V] {
 	if s.order == nil {
