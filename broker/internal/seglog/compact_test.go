@@ -131,7 +131,8 @@ func TestCompactionKeepsTheNewest(t *testing.T) {
 	roll(t, l, 1900) // 8 and 9
 	appendBatch(t, l, kvBatch(0, nil, "b=2"))
 	roll(t, l, 1900)
-	appendBatch(t, l, kvBatch(0, nil, "a=5"))
+	appendBatch(t, l, kvBatch(0, nil, "a=5")) // rolls
+	settled(t, l)
 	var c seglog.Cleaner
 	done := compact(t, l, &c, everything, epochStart)
 	if done.Dropped != 5 {
