@@ -254,10 +254,7 @@ func (s *fetchSession) news(f *fetching) {
 		p := &f.parts[i]
 		m := p.member
 		news := f.full || p.code != 0 || p.diverged != nil || p.slice.Len() > 0 || p.hw != m.hw || p.logStart != m.logStart
-		m.hw, m.logStart = p.hw, p.logStart
-		if p.code != 0 {
-			m.hw = -1 // what comes after the error is news
-		}
+		m.hw, m.logStart = p.hw, p.logStart // -1 with an error: what comes after it is news
 		if p.slice.Len() > 0 {
 			served[m] = true
 		}
