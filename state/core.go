@@ -19,6 +19,8 @@ type Options struct {
 	CacheBytes   int64 // 16 MiB: clean decoded entries kept; half of it is kept for sure
 	ApplyBytes   int64 // 1 MiB: committed layers are handed to the base from this size on
 	RestoreBytes int64 // 16 MiB: changelog records are folded up to this size before a bulk load
+
+	Budget *Budget // none: of the stores of the process together
 }
 
 func (o Options) withDefaults() Options {
@@ -53,6 +55,7 @@ type core[V any] struct {
 	order      *btree.BTreeG[dirtyKey] // the same in order of key; nil until somebody scans
 	frozen     map[string][]byte       // under -tags invariants: value as encoded when it was given
 	fold       *fold                   // not nil during a restore
+	report     report                  // to the budget
 	keyBuf     []byte                  // the last key looked for
 	valBuf     []byte                  // the last value read
 }
@@ -75,6 +78,7 @@ func (s *core[V]) begin(name string, values valuesOf[V], base Base, opt Options)
 	s.values, s.seed = values, maphash.MakeSeed()
 	s.flat, s.length = isFlat[V](), lengthOf[V]()
 	s.young, s.old = newGeneration[V](), newGeneration[V]()
+	s.report.begin(opt.Budget)
 	if invariant.Enabled {
 		s.frozen = map[string][]byte{}
 	}
@@ -252,9 +256,22 @@ func (s *core[V]) place(hash uint64, body int) *entry[V] {
 	return s.add(hash, vlen)
 }
 
+// cacheBytes is how much clean entries may take now.
+func (s *core[V]) cacheBytes() int64 {
+	if s.report.to == nil {
+		return s.opt.CacheBytes
+	}
+	return s.report.to.cache(s.opt.CacheBytes)
+}
+
 func (s *core[V]) add(hash uint64, vlen uint32) *entry[V] {
-	if clean := s.young.bytes - s.dirtyBytes; clean > s.opt.CacheBytes/2 && clean > s.dirtyBytes/2 {
+	clean := s.young.bytes - s.dirtyBytes
+	if limit := s.cacheBytes(); clean > limit/2 && clean > s.dirtyBytes/2 {
 		s.turn()
+		if s.old.bytes > limit { // it grew while there was more room
+			s.old = newGeneration[V]()
+		}
+		s.Bytes()
 	}
 	return s.young.add(hash, s.keyBuf, vlen)
 }

@@ -104,6 +104,7 @@ func (s *core[V]) Restore(recs []Change, h Header) error {
 		}
 	}
 	s.header, s.moved = h, true
+	s.Bytes()
 	if s.fold.size() >= s.opt.RestoreBytes {
 		return s.unfold()
 	}
@@ -140,6 +141,7 @@ func (s *core[V]) Restored() error {
 		return err
 	}
 	s.fold = nil
+	s.Bytes()
 	if s.clock != nil {
 		s.clock.known, s.clock.restored = false, noMarks
 	}

@@ -54,6 +54,7 @@ func (s *core[V]) Seal() (*Layer, error) {
 	if s.clock != nil {
 		s.clock.sealed = s.clock.now
 	}
+	s.Bytes()
 	return l, nil
 }
 
@@ -168,6 +169,7 @@ func (s *core[V]) Commit(l *Layer, h Header) error {
 	if s.clock != nil && l != nil && err == nil {
 		s.clock.committed, s.clock.written = l.marks, l.marks
 	}
+	s.Bytes()
 	return err
 }
 
@@ -190,6 +192,7 @@ func (s *core[V]) Discard() {
 			}
 		}
 	}
+	s.Bytes()
 }
 
 func (s *core[V]) forgetDirty() {
@@ -226,7 +229,12 @@ func (s *core[V]) Unflushed() int64 { return s.unflushed() }
 
 // Bytes implements [Store].
 func (s *core[V]) Bytes() (dirty, cached int64) {
-	return s.dirtyBytes + s.size, s.young.bytes + s.old.bytes - s.dirtyBytes
+	dirty, cached = s.dirtyBytes+s.size, s.young.bytes+s.old.bytes-s.dirtyBytes
+	if s.fold != nil {
+		dirty += s.fold.size()
+	}
+	s.report.tell(dirty, cached)
+	return dirty, cached
 }
 
 // Shrink implements [Store].
@@ -238,6 +246,7 @@ func (s *core[V]) Shrink(target int64) {
 		s.turn()
 		s.old = newGeneration[V]()
 	}
+	s.Bytes()
 }
 
 // Close implements [Store].
@@ -246,6 +255,7 @@ func (s *core[V]) Close() error {
 	s.forgetDirty()
 	s.order = nil
 	s.young, s.old = newGeneration[V](), newGeneration[V]()
+	s.report.end()
 	return s.apply()
 }
 

@@ -42,6 +42,16 @@ func BlockCache(bytes int64) Option { return option(func(b *backend) { b.cacheBy
 // they are written to a file. The default is 16 MiB.
 func WriteBuffer(bytes int64) Option { return option(func(b *backend) { b.memtableBytes = bytes }) }
 
+// Budget sets both by the parts of b. What tasks have in their write buffers Pebble
+// takes off the cache of blocks, so that this one has both parts, and a single
+// buffer gets no more than a sixteenth of its own.
+func Budget(b *state.Budget) Option {
+	return option(func(to *backend) {
+		to.cacheBytes = b.BlockCache() + b.WriteBuffers()
+		to.memtableBytes = min(max(b.WriteBuffers()/16, 256<<10), 16<<20)
+	})
+}
+
 // At makes a backend whose DBs lie in folders below dir. Nothing is touched before
 // the first Open.
 func At(dir string, opts ...Option) state.Backend {

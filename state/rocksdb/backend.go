@@ -46,6 +46,11 @@ func BlockCache(bytes int64) Option { return option(func(l *limits) { l.blockCac
 // gather in memory before they are written to files. The default is 128 MiB.
 func WriteBuffers(bytes int64) Option { return option(func(l *limits) { l.writeBuffers = bytes }) }
 
+// Budget sets both to their parts of b.
+func Budget(b *state.Budget) Option {
+	return option(func(l *limits) { l.blockCache, l.writeBuffers = b.BlockCache(), b.WriteBuffers() })
+}
+
 // At makes a backend whose DBs lie in folders below dir. Nothing is touched before
 // the first Open.
 func At(dir string, opts ...Option) state.Backend {

@@ -48,6 +48,9 @@ func (l *life[M]) begin(t *testing.T, m M) {
 		ApplyBytes:   []int64{1, 2 << 10, 1 << 20}[l.rnd.IntN(3)],
 		RestoreBytes: []int64{1, 4 << 10, 1 << 20}[l.rnd.IntN(3)],
 	}
+	if l.rnd.IntN(3) == 0 {
+		l.opt.Budget = state.NewBudget(64 << 10)
+	}
 	l.now, l.before, l.committed = l.clone(m), l.clone(m), l.clone(m)
 	l.task = l.rig.open(t, t.TempDir())
 	l.reopen(t)
