@@ -128,7 +128,7 @@ func Stores(data string) state.Backend {
 func (i *Instance) createTopics(ctx context.Context, t *processor.Topology, partitions int32) error {
 	var names []string
 	for _, n := range t.Graph().Nodes {
-		if n.Kind != plan.Operator && !n.Internal && !slices.Contains(names, n.Topic) {
+		if n.Kind != plan.Operator && !n.Internal && n.Topic != "" && !slices.Contains(names, n.Topic) {
 			names = append(names, n.Topic)
 		}
 	}

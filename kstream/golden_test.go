@@ -38,11 +38,14 @@ type vector struct {
 			TS      int64
 			Headers [][2]string
 		}
-		Advance int64 `json:"advance_wall_clock_ms"`
+		Clock *int64 `json:"advance_wall_clock_ms"`
 	}
+	Config  map[string]string
 	Outputs []vectorOutput
 	Stores  map[string][]vectorRow
-	Error   any
+	Error   *struct {
+		AfterStep int `json:"after_step"`
+	}
 	Dropped int64 `json:"dropped_records_total"`
 }
 
@@ -96,16 +99,18 @@ func TestGoldenStreams(t *testing.T) {
 }
 
 func (v *vector) run(t *testing.T, top goldenTopology) {
-	d := testdriver.New(t, top.t)
+	d := testdriver.New(t, top.t, v.config())
 	got := []vectorOutput{}
-	for i, step := range v.Steps {
-		switch {
-		case step.Pipe != nil:
-			v.pipe(t, d, i)
-		case step.Advance > 0:
-			d.AdvanceWallClock(time.Duration(step.Advance) * time.Millisecond)
-		default:
-			t.Fatalf("step %d is of an unknown kind", i)
+	for i := range v.Steps {
+		err := v.step(t, d, i)
+		if v.Error != nil && v.Error.AfterStep == i {
+			if err == nil {
+				t.Errorf("step %d did not fail", i)
+			}
+			break
+		}
+		if err != nil {
+			t.Fatalf("step %d: %v", i, err)
 		}
 		for name := range v.Topics {
 			for r, ok := d.ReadBytes(name); v.Topics[name].Dir == "output" && ok; r, ok = d.ReadBytes(name) {
@@ -126,7 +131,7 @@ func (v *vector) run(t *testing.T, top goldenTopology) {
 		sortSteps(v.Outputs)
 		sortSteps(got)
 	}
-	if diff := cmp.Diff(byTopic(v.Outputs), byTopic(got)); diff != "" {
+	if diff := cmp.Diff(byTopic(sameErrors(v.Outputs)), byTopic(sameErrors(got))); diff != "" {
 		t.Errorf("outputs differ (-Kafka Streams +ours):\n%s", diff)
 	}
 	drops := d.Dropped()
@@ -145,10 +150,17 @@ func (v *vector) run(t *testing.T, top goldenTopology) {
 	}
 }
 
-// pipe does a step that pipes a record.
-func (v *vector) pipe(t *testing.T, d *testdriver.Driver, step int) {
+// step pipes a record or lets time pass.
+func (v *vector) step(t *testing.T, d *testdriver.Driver, i int) error {
 	t.Helper()
-	p := v.Steps[step].Pipe
+	p := v.Steps[i].Pipe
+	switch {
+	case v.Steps[i].Clock != nil:
+		d.AdvanceWallClock(time.Duration(*v.Steps[i].Clock) * time.Millisecond)
+		return nil
+	case p == nil:
+		t.Fatalf("step %d is of an unknown kind", i)
+	}
 	r := processor.Record[[]byte, []byte]{Value: v.bytes(t, p.Topic, p.Value), Timestamp: p.TS}
 	if p.Key != nil {
 		r.Key = []byte(*p.Key)
@@ -156,9 +168,7 @@ func (v *vector) pipe(t *testing.T, d *testdriver.Driver, step int) {
 	for _, h := range p.Headers {
 		r.Headers = append(r.Headers, processor.Header{Key: h[0], Value: []byte(h[1])})
 	}
-	if err := d.PipeBytes(p.Topic, r); err != nil {
-		t.Fatalf("step %d: %v", step, err)
-	}
+	return d.PipeBytes(p.Topic, r)
 }
 
 func sortSteps(outs []vectorOutput) {

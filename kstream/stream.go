@@ -7,7 +7,6 @@ import (
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/processor"
 	"github.com/millrace/millrace/serde"
-	"github.com/millrace/millrace/topic"
 )
 
 // A KStream is a stream of events with keys of type K and values of type V, at
@@ -18,14 +17,6 @@ type KStream[K, V any] struct {
 }
 
 func of[K, V any](s flow.Stream[K, V]) *KStream[K, V] { return &KStream[K, V]{s} }
-
-// From begins a stream with the records of a topic, which must exist when the
-// application starts. In the order of a partition, from the committed offset,
-// or from the topic's start where there is none.
-func From[K, V any](t *processor.Topology, in topic.Topic[K, V]) *KStream[K, V] {
-	flow.CheckTopic(t, in)
-	return of(flow.Source(t, in.Name(), false, in.KeySerde(), in.ValueSerde()))
-}
 
 // Keys says how the stream's keys are encoded, where they leave the task: in a
 // repartition topic, a store, a changelog. Without it the encoding is found by type.
@@ -40,14 +31,6 @@ func (s *KStream[K, V]) Values(values serde.Serde[V]) *KStream[K, V] {
 	next := *s
 	next.end.Values = values
 	return &next
-}
-
-// To writes the stream to a topic, which must exist when the application
-// starts. The partition is that of Kafka's default partitioner: by the murmur2
-// hash of the key, or any for a null key. Timestamps and headers go along.
-func (s *KStream[K, V]) To(out topic.Topic[K, V]) {
-	flow.CheckTopic(s.end.T, out)
-	flow.Sink(s.end, out.Name(), false, out.KeySerde(), out.ValueSerde(), func(v V) (V, bool) { return v, true })
 }
 
 // then adds an operator behind s whose step ends with a call of next, if it has one.

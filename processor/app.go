@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime"
 	"github.com/millrace/millrace/internal/runtime/link"
 )
@@ -63,6 +64,16 @@ type RecordError = runtime.RecordError
 
 // A PanicError is a panic of a function of the program, in a [RecordError].
 type PanicError = runtime.PanicError
+
+// A Stage is what was being done with a record when it failed.
+type Stage = plan.Stage
+
+// The stages of a record.
+const (
+	Decoding   = plan.Decoding
+	Processing = plan.Processing
+	Producing  = plan.Producing
+)
 
 // A State is what an App is doing.
 type State = runtime.State

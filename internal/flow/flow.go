@@ -86,11 +86,21 @@ func Guard[K, V any](env plan.Env, n *plan.Node, next Next[K, V]) Next[K, V] {
 // the stack to the next Guard or Fan above, so an operator that does not end with a
 // call of next gives [Guard] the way on.
 func Then[K, V, K2, V2 any](s Stream[K, V], op, name string, build func(env plan.Env, n *plan.Node, next Next[K2, V2]) Next[K, V], stores ...*plan.Store) Stream[K2, V2] {
+	return ThenTry(s, op, name, func(env plan.Env, n *plan.Node, next Next[K2, V2]) (Next[K, V], error) {
+		return build(env, n, next), nil
+	}, stores...)
+}
+
+// ThenTry is Then for an operator whose building may fail.
+func ThenTry[K, V, K2, V2 any](s Stream[K, V], op, name string, build func(env plan.Env, n *plan.Node, next Next[K2, V2]) (Next[K, V], error), stores ...*plan.Store) Stream[K2, V2] {
 	n := &plan.Node{
 		Kind: plan.Operator, Op: op, Name: name, Site: plan.Site(), Stores: stores,
 	}
 	n.Make = func(env plan.Env, outs []any) (any, error) {
-		entry := build(env, n, Fan[K2, V2](env, n, outs))
+		entry, err := build(env, n, Fan[K2, V2](env, n, outs))
+		if err != nil {
+			return nil, err
+		}
 		at, id := env.At(), int32(n.ID)
 		return func(r processor.Record[K, V]) error {
 			*at = id

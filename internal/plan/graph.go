@@ -67,10 +67,30 @@ func (g *Graph) Check() error {
 	if err := checkName(g.App); err != nil {
 		errs = append(errs, fmt.Errorf("application id %q: %w", g.App, err))
 	}
+	errs = append(errs, g.checkTimes()...)
 	if len(g.Nodes) == 0 {
 		errs = append(errs, errors.New("the topology has no source"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkTimes finds topics whose records would have two times.
+func (g *Graph) checkTimes() []error {
+	var errs []error
+	first := map[string]*Node{}
+	for _, n := range g.Nodes {
+		if n.Kind != Source {
+			continue
+		}
+		f := first[n.Topic]
+		if f == nil {
+			first[n.Topic] = n
+		} else if f.Extracts || n.Extracts {
+			errs = append(errs, fmt.Errorf(
+				"%s: topic %q is read here and at %s, and one of them takes the time from elsewhere: read it once", n.Site, n.Topic, f.Site))
+		}
+	}
+	return errs
 }
 
 // checkName holds the rule for what becomes part of a topic's name.
