@@ -527,13 +527,17 @@ func setAside(t *testing.T, r Rig) {
 	if names, _ := filepath.Glob(aside + "*"); len(names) != 1 {
 		t.Errorf("kept %v, want one", names)
 	}
-	if err := r.At(t.TempDir()).SetAside(path, "nothing there"); err != nil {
+	other := r.At(t.TempDir())
+	if err := other.SetAside(path, "nothing there"); err != nil {
 		t.Errorf("set nothing aside: %v", err)
 	}
 	for _, bad := range []string{"../x", "/x", ".", ""} {
-		if err := r.At(t.TempDir()).SetAside(bad, ""); err == nil {
+		if err := other.SetAside(bad, ""); err == nil {
 			t.Errorf("path %q was accepted", bad)
 		}
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

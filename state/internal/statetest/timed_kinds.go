@@ -71,8 +71,9 @@ type windowStore struct {
 }
 
 func (s windowStore) put(r row, v string, ts int64) (bool, error) { return s.Put(r.Key, r.Time, v, ts) }
-func (s windowStore) remove(r row, ts int64) (bool, error)        { return s.Delete(r.Key, r.Time, ts) }
-func (s windowStore) cell(r row) (*state.Cell[string], error)     { return s.Cell(r.Key, r.Time) }
+
+func (s windowStore) remove(r row, ts int64) (bool, error)    { return s.Delete(r.Key, r.Time, ts) }
+func (s windowStore) cell(r row) (*state.Cell[string], error) { return s.Cell(r.Key, r.Time) }
 
 func (s windowStore) eachDirty(fn func(r row, c *state.Cell[string]) error) error {
 	return s.EachDirty(func(key string, start int64, c *state.Cell[string]) error {
