@@ -70,7 +70,7 @@ func latest(c *client, topic string, end int64) (map[string]int, int) {
 			}
 			err = seglog.EachRecord(data[:h.Length], func(r seglog.Record) error {
 				n := 0
-				fmt.Sscanf(string(r.Value[:10]), "%d/", &n)
+				_, _ = fmt.Sscanf(string(r.Value[:10]), "%d/", &n)
 				last[string(r.Key)], count = n, count+1
 				return nil
 			})

@@ -38,6 +38,7 @@ const (
 // the consumer protocol of KIP-848 while they have members.
 type MigrationPolicy uint8
 
+// The migration policies.
 const (
 	MigrateBothWays MigrationPolicy = iota // "bidirectional"
 	MigrateUp                              // "upgrade": from classic to consumer only

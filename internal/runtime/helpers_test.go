@@ -34,7 +34,8 @@ type rec struct {
 type entry = func(rec) error
 
 func source(topic string) *plan.Node {
-	return &plan.Node{Kind: plan.Source, Op: "source", Site: "test:1", Topic: topic,
+	return &plan.Node{
+		Kind: plan.Source, Op: "source", Site: "test:1", Topic: topic,
 		Input: func(_ plan.Env, outs []any) (plan.Input, error) {
 			var got rec
 			return plan.Input{
@@ -47,7 +48,8 @@ func source(topic string) *plan.Node {
 				},
 				Run: func() error { return each(outs, got) },
 			}, nil
-		}}
+		},
+	}
 }
 
 func each(outs []any, r rec) error {
@@ -60,10 +62,12 @@ func each(outs []any, r rec) error {
 }
 
 func operator(op string, build func(env plan.Env, next entry) entry, stores ...*plan.Store) *plan.Node {
-	return &plan.Node{Kind: plan.Operator, Op: op, Site: "test:2", Stores: stores,
+	return &plan.Node{
+		Kind: plan.Operator, Op: op, Site: "test:2", Stores: stores,
 		Make: func(env plan.Env, outs []any) (any, error) {
 			return build(env, func(r rec) error { return each(outs, r) }), nil
-		}}
+		},
+	}
 }
 
 func sink(topic string, internal bool) *plan.Node {
@@ -167,7 +171,7 @@ func app(t *testing.T, c *linktest.Cluster, p *plan.Plan, with ...func(*runtime.
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { closeApp(a) })
+	t.Cleanup(func() { _ = closeApp(a) })
 	return a
 }
 

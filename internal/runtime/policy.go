@@ -71,8 +71,9 @@ func (t *Task) stageOf(n *plan.Node) plan.Stage {
 		return plan.Decoding
 	case plan.Sink:
 		return plan.Producing
+	default:
+		return plan.Processing
 	}
-	return plan.Processing
 }
 
 // told makes an error that no policy has seen, such as that of a store, one that

@@ -22,7 +22,8 @@ func hot(t testing.TB, topic string) *plan.Plan {
 	n := g.AddStore(&plan.Store{Name: "n", Open: func(b state.Base, o state.Options) state.Store {
 		return state.OpenKeyValue("n", serde.Bytes, serde.Int64, b, o)
 	}})
-	g.Add(&plan.Node{Kind: plan.Source, Op: "source", Topic: topic, Stores: []*plan.Store{n},
+	g.Add(&plan.Node{
+		Kind: plan.Source, Op: "source", Topic: topic, Stores: []*plan.Store{n},
 		Input: func(env plan.Env, _ []any) (plan.Input, error) {
 			s := env.Store("n").(*state.KeyValueStore[[]byte, int64])
 			var got *plan.Raw
@@ -37,7 +38,8 @@ func hot(t testing.TB, topic string) *plan.Plan {
 					return nil
 				},
 			}, nil
-		}})
+		},
+	})
 	return build(t, g)
 }
 

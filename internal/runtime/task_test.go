@@ -121,16 +121,19 @@ func TestTaskNamesTheRecordThatFails(t *testing.T) {
 		{
 			"an error of an operator",
 			func(plan.Env, entry) entry { return func(rec) error { return boom } },
-			[]plan.Raw{{Offset: 5}}, []string{"offset 5 of in-2", "boom"},
+			[]plan.Raw{{Offset: 5}},
+			[]string{"offset 5 of in-2", "boom"},
 		},
 		{
 			"a panic",
 			func(plan.Env, entry) entry { return func(rec) error { panic(boom) } },
-			[]plan.Raw{{Offset: 6}}, []string{"offset 6 of in-2", "panic at ", "task_test.go:", "boom"},
+			[]plan.Raw{{Offset: 6}},
+			[]string{"offset 6 of in-2", "panic at ", "task_test.go:", "boom"},
 		},
 		{
 			"a negative timestamp", passOn,
-			[]plan.Raw{{Offset: 9, Timestamp: -1}}, []string{"offset 9 of in-2", "timestamp -1"},
+			[]plan.Raw{{Offset: 9, Timestamp: -1}},
+			[]string{"offset 9 of in-2", "timestamp -1"},
 		},
 	}
 	for _, tt := range tests {
@@ -138,8 +141,8 @@ func TestTaskNamesTheRecordThatFails(t *testing.T) {
 			g := plan.NewGraph("app")
 			g.Add(operator("op", tt.op), g.Add(source("in")))
 			err := newTask(t, build(t, g), &outputs{}).Process("in", tt.recs)
-			var re *runtime.RecordError
-			if !errors.As(err, &re) {
+			_, ok := errors.AsType[*runtime.RecordError](err)
+			if !ok {
 				t.Fatalf("error %v is no *RecordError", err)
 			}
 			for _, w := range tt.want {
@@ -199,7 +202,8 @@ func TestTaskAllocatesNothingPerRecord(t *testing.T) {
 	}
 	g := plan.NewGraph("app")
 	n := g.AddStore(countStore("n"))
-	g.Add(&plan.Node{Kind: plan.Source, Op: "source", Topic: "in", Stores: []*plan.Store{n},
+	g.Add(&plan.Node{
+		Kind: plan.Source, Op: "source", Topic: "in", Stores: []*plan.Store{n},
 		Input: func(env plan.Env, _ []any) (plan.Input, error) {
 			s := env.Store("n").(*state.KeyValueStore[string, int64])
 			var got *plan.Raw
@@ -214,7 +218,8 @@ func TestTaskAllocatesNothingPerRecord(t *testing.T) {
 					return nil
 				},
 			}, nil
-		}})
+		},
+	})
 	task := newTask(t, build(t, g), &outputs{})
 	batch := raws(strings.Split(strings.Repeat("k,", 999)+"k", ",")...)
 	allocs := testing.AllocsPerRun(10, func() {

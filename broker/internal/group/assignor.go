@@ -184,9 +184,9 @@ func (u *uniform) shed(subscribers []subscriber, topics []topicSize, free []part
 			most++
 			extra--
 		}
-		for i := len(topics) - 1; i >= 0; i-- {
-			for u.count[s.id] > most && len(u.out[s.id][topics[i].id]) > 0 {
-				free = append(free, u.take(s.id, topics[i].id))
+		for _, topic := range slices.Backward(topics) {
+			for u.count[s.id] > most && len(u.out[s.id][topic.id]) > 0 {
+				free = append(free, u.take(s.id, topic.id))
 			}
 		}
 	}

@@ -103,6 +103,7 @@ func (c Config) withDefaults() Config {
 // consumer protocol while they have members. Empty ones always may.
 type MigrationPolicy uint8
 
+// The migration policies.
 const (
 	Bidirectional MigrationPolicy = iota // both ways
 	Upgrade                              // from classic to consumer only

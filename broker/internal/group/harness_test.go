@@ -54,9 +54,7 @@ func imageOf(g *group) image {
 		}
 		im.Members = append(im.Members, mi)
 	}
-	for tp, o := range g.offsets {
-		im.Offsets[tp] = o
-	}
+	maps.Copy(im.Offsets, g.offsets)
 	return im
 }
 

@@ -137,17 +137,6 @@ func (mod *modern) stateName() string {
 // ids returns the ids of all members in order.
 func (mod *modern) ids() []string { return slices.Sorted(maps.Keys(mod.members)) }
 
-// classics returns how many members use the classic protocol.
-func (mod *modern) classics() int {
-	n := 0
-	for _, m := range mod.members {
-		if m.classic != nil {
-			n++
-		}
-	}
-	return n
-}
-
 // topicsOf returns the topics that m subscribes to, by name or expression.
 func (mod *modern) topicsOf(m *consumer) map[string]bool {
 	topics := make(map[string]bool, len(m.topics))

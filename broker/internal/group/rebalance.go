@@ -164,5 +164,6 @@ func (c *core) membersLeft(g *group, reason string) {
 		c.prepareRebalance(g, reason)
 	case statePreparing:
 		c.maybeCompleteJoin(g)
+	default: // empty or dead: nobody is left who waits
 	}
 }

@@ -268,14 +268,14 @@ func (s *script) event(a args) event {
 		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = a.ms("session", "10s"), a.ms("rebalance", "60s")
 		req.ProtocolType = a.str("type", "consumer")
 		owns := make(map[string][]int32)
-		for _, w := range strings.Split(a.str("owns", ""), "+") {
+		for w := range strings.SplitSeq(a.str("owns", ""), "+") {
 			if w != "" {
 				tp := parsePartition(w)
 				owns[tp.topic] = append(owns[tp.topic], tp.partition)
 			}
 		}
 		req.Protocols = nil
-		for _, p := range strings.Split(a.str("protocols", "range:orders"), ",") {
+		for p := range strings.SplitSeq(a.str("protocols", "range:orders"), ",") {
 			name, topics, _ := strings.Cut(p, ":")
 			jp := kmsg.NewJoinGroupRequestProtocol()
 			jp.Name, jp.Metadata = name, subscribe(strings.Split(topics, "+")...)
@@ -287,7 +287,7 @@ func (s *script) event(a args) event {
 		return joinEvent{token: s.last, client: Client{a.name, "/10.0.0.1"}, req: req, fresh: strconv.Itoa(s.joins)}
 	case "sync":
 		assign := map[string]string{}
-		for _, kv := range strings.Split(a.str("assign", ""), ",") {
+		for kv := range strings.SplitSeq(a.str("assign", ""), ",") {
 			if id, what, ok := strings.Cut(kv, ":"); ok {
 				assign[id] = what
 			}

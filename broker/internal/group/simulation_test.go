@@ -89,7 +89,6 @@ type simClient struct {
 	id         string
 	generation int32
 	leader     bool
-	members    []string
 	next       func() // request to send when it acts; nil: join
 	stable     bool
 	waiting    *simRequest
@@ -506,7 +505,7 @@ func (w *world) checkSync(q *simRequest, b *kmsg.SyncGroupResponse) {
 	if w.owners[q.gen] == nil {
 		w.owners[q.gen] = map[int]string{}
 	}
-	for _, f := range strings.Fields(string(b.MemberAssignment)) {
+	for f := range strings.FieldsSeq(string(b.MemberAssignment)) {
 		p, _ := strconv.Atoi(f)
 		if other, ok := w.owners[q.gen][p]; ok && other != owner {
 			w.t.Fatalf("generation %d: partition %d is given to %s and %s", q.gen, p, other, owner)

@@ -151,6 +151,7 @@ func (c *core) fire(key timerKey) {
 		c.joinTimeout(g)
 	case timerSync:
 		c.syncTimeout(g)
+	default: // of a consumer group, or of the partition
 	}
 }
 

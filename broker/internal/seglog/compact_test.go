@@ -151,7 +151,7 @@ func TestCompactionKeepsTheNewest(t *testing.T) {
 			i := 0
 			for i < len(want) {
 				var offset int64
-				fmt.Sscanf(want[i], "%d:", &offset)
+				_, _ = fmt.Sscanf(want[i], "%d:", &offset)
 				if offset >= from {
 					break
 				}
@@ -357,7 +357,7 @@ func (m *model) check(l *seglog.Log, from int64) error {
 	for _, s := range list {
 		var offset int64
 		at, rec, _ := strings.Cut(s, ":")
-		fmt.Sscan(at, &offset)
+		_, _ = fmt.Sscan(at, &offset)
 		if m.records[offset] != rec {
 			return fmt.Errorf("offset %d has %.40q, want %.40q", offset, rec, m.records[offset])
 		}
@@ -453,7 +453,7 @@ func (m *model) checkTimes(t testing.TB, l *seglog.Log, rng *rand.Rand) {
 	offsets := []int64{}
 	for _, s := range kept(t, l, 0) {
 		var offset int64
-		fmt.Sscanf(s, "%d:", &offset)
+		_, _ = fmt.Sscanf(s, "%d:", &offset)
 		offsets = append(offsets, offset)
 	}
 	if len(offsets) == 0 {

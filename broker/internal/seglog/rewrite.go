@@ -215,6 +215,7 @@ func defaultPacking(c Codec) Packing {
 		p.Level = lz4Fast
 	case CodecZstd:
 		p.Level = 3
+	default: // no levels
 	}
 	return p
 }

@@ -205,22 +205,26 @@ func TestMembersOfTwoVersions(t *testing.T) {
 		{
 			"a sub-topology that is new goes to who knows it",
 			[]assign.Member{member("m1", v1), member("m2", v2)},
-			map[assign.TaskID]string{{"a", 0}: "m1", {"a", 1}: "m2", {"new", 0}: "m2", {"new", 1}: "m2"}, nil,
+			map[assign.TaskID]string{{"a", 0}: "m1", {"a", 1}: "m2", {"new", 0}: "m2", {"new", 1}: "m2"},
+			nil,
 		},
 		{
 			"one that differs is that of the majority",
 			[]assign.Member{member("m1", v1), member("m2", v3), member("m3", v1)},
-			map[assign.TaskID]string{{"a", 0}: "m1", {"a", 1}: "m3"}, []string{"new"},
+			map[assign.TaskID]string{{"a", 0}: "m1", {"a", 1}: "m3"},
+			[]string{"new"},
 		},
 		{
 			"of two that are level the one that runs counts",
 			[]assign.Member{member("m1", v1), member("m2", v3, append(owned("a", 0, 1), owned("new", 0, 1)...)...)},
-			map[assign.TaskID]string{{"a", 0}: "m2", {"a", 1}: "m2"}, nil,
+			map[assign.TaskID]string{{"a", 0}: "m2", {"a", 1}: "m2"},
+			nil,
 		},
 		{
 			"a member that says nothing gets nothing",
 			[]assign.Member{member("m1", v1), {ID: "m2", Topics: []string{"a"}}},
-			map[assign.TaskID]string{{"a", 0}: "m1", {"a", 1}: "m1"}, nil,
+			map[assign.TaskID]string{{"a", 0}: "m1", {"a", 1}: "m1"},
+			nil,
 		},
 	}
 	for _, tt := range tests {

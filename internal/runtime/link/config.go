@@ -157,7 +157,7 @@ func (c *Config) dial(ctx context.Context, network, address string) (net.Conn, e
 	}
 	secure := tls.Client(conn, conf)
 	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
+		_ = conn.Close() // the handshake's failure says it all
 		return nil, &tlsError{err}
 	}
 	return secure, nil

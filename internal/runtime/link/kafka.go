@@ -168,7 +168,7 @@ type asker struct{ client *kgo.Client }
 func (a asker) Request(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
 	resp, err := a.client.Request(ctx, req)
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %v", context.Cause(ctx), err)
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return resp, err
 }
