@@ -236,6 +236,14 @@ func (h *checkedCore) after(fx effects) {
 	h.t.Helper()
 	h.log = append(h.log, fx.records...)
 	h.deadline = fx.deadline
+	for _, n := range fx.notes {
+		// A group may be empty in between, when members end and one joins at once.
+		if g := h.core.groups[n.group]; n.text == "group is empty" && g != nil && g.modern == nil {
+			h.settled[n.group] = image{
+				State: "Empty", Persisted: true, Generation: g.generation, ProtocolType: g.protocolType, Since: g.since,
+			}
+		}
+	}
 	h.settled = settledImages(h.core, h.settled)
 	if len(fx.records) > 0 || h.fromLog == nil {
 		h.fromLog = map[string]map[string]image{
