@@ -153,7 +153,8 @@ func (s *core[V]) Restored() error {
 // which has none.
 func (s *core[V]) foldMarks() error {
 	hash := s.hash(marksKey)
-	m, seen := noMarks, s.clock.restored
+	var m marks
+	seen := s.clock.restored
 	var err error
 	if r := s.fold.find(hash, marksKey); r != nil {
 		m, err = parseMarks(s.fold.data[r.body : r.body+r.vlen])

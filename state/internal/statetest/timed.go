@@ -247,6 +247,7 @@ func (s *timedRun) dropAll(t *testing.T, r row, ts int64, ok bool) {
 	}
 	for _, d := range s.sorted(s.now, func(d row) bool { return d.Key == r.Key && d.Time == r.Time }) {
 		s.changed(d, "", ts, true)
+		s.now.observed = max(s.now.observed, d.Time) // what is ahead of time was never committed
 	}
 }
 
