@@ -336,7 +336,7 @@ func (s *script) leaveRequest(a args, group, member string, instance *string) *k
 	req := kmsg.NewPtrLeaveGroupRequest()
 	req.Version = int16(a.num("v", 5))
 	req.Group, req.MemberID = group, member
-	for _, id := range strings.Split(a.str("members", member), ",") {
+	for id := range strings.SplitSeq(a.str("members", member), ",") {
 		m := kmsg.NewLeaveGroupRequestMember()
 		m.MemberID, m.InstanceID = id, instance
 		req.Members = append(req.Members, m)
