@@ -20,7 +20,8 @@ func (s *core[V]) Seal() (*Layer, error) {
 	if s.clock != nil && s.clock.err != nil {
 		return nil, s.failed(fmt.Errorf("seal: %w", s.clock.err))
 	}
-	ticked := s.clock != nil && s.clock.known && s.clock.now != s.clock.sealed
+	// Without a time there are no rows of ours: what the changelog claims may stay.
+	ticked := s.clock != nil && s.clock.known && s.clock.now != s.clock.sealed && s.clock.now.observed != NoTime
 	if len(s.dirty) == 0 && !ticked {
 		return nil, nil
 	}

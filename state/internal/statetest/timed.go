@@ -435,7 +435,7 @@ func (s *timedRun) sealed1(t *testing.T, got []state.Change) {
 		want = append(want, c)
 	}
 	want = logged(want)
-	if m.written != m.marks() {
+	if m.written != m.marks() && m.observed != state.NoTime {
 		m.written, m.marked = m.marks(), m.observed
 		value := binary.BigEndian.AppendUint64(nil, uint64(m.observed))
 		value = binary.BigEndian.AppendUint64(value, uint64(m.reach))
