@@ -160,15 +160,22 @@ func (r *reach) set(cause error) {
 	}
 }
 
-// asker sends requests. When the context ends while the client tries again, the
-// error is the context's, with what kept it waiting.
+// asker sends requests, and waits for a broker that is away. The client does that
+// too, but for the requests that it splits by leader or coordinator it looks for
+// those only a few times. When the context ends meanwhile, the error is the
+// context's, with what kept it waiting.
 type asker struct{ client *kgo.Client }
 
 // Request implements kmsg.Requestor.
 func (a asker) Request(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
-	resp, err := a.client.Request(ctx, req)
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	for try := 1; ; try++ {
+		resp, err := a.client.Request(ctx, req)
+		if kgo.IsRetryableBrokerErr(err) && wait(ctx, try) == nil {
+			continue
+		}
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		return resp, err
 	}
-	return resp, err
 }

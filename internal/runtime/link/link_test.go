@@ -460,6 +460,30 @@ func TestABrokerThatRefusesIsWaitedFor(t *testing.T) {
 	}
 }
 
+// The client looks for leaders and coordinators a few times only, within a second.
+func TestQuestionsToLeadersWaitToo(t *testing.T) {
+	k := open(t, link.Config{Brokers: []string{refusing(t)}, Group: "g"})
+	parts := []link.Partition{{Topic: "t", Num: 0}}
+	for name, ask := range map[string]func(context.Context) error{
+		"ends":      func(ctx context.Context) error { _, err := k.Ends(ctx, parts); return err },
+		"committed": func(ctx context.Context) error { _, err := k.Committed(ctx, parts); return err },
+		"epoch end": func(ctx context.Context) error { _, err := k.EpochEnd(ctx, parts[0], 1); return err },
+		"configs":   func(ctx context.Context) error { _, err := k.TopicConfig(ctx, "t", "retention.ms"); return err },
+		"delete": func(ctx context.Context) error {
+			return k.DeleteRecords(ctx, map[link.Partition]int64{parts[0]: 1})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			if err := ask(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the answer is %v, want that the deadline was exceeded", err)
+			}
+		})
+	}
+}
+
 func TestALaneHoldsAppendsBackWhileTooMuchIsOnItsWay(t *testing.T) {
 	k := open(t, link.Config{Brokers: []string{refusing(t)}, Group: "g", MaxInFlight: 1 << 20})
 	l, d := k.Lane(), link.NewDest("t", 0)
