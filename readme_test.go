@@ -3,7 +3,9 @@
 package millrace_test
 
 import (
+	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -202,14 +204,21 @@ func shell(t *testing.T, line string) {
 	}
 }
 
+// freeAddr is an address of this machine at which nothing listens now. Its port is
+// below those that the system gives to outgoing connections: one of them could take
+// it, even one that goes to it.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for try := range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+		t.Logf("try %d of a port: %v", try, err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func listens(addr string) bool {

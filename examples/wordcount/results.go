@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace"
@@ -83,8 +84,8 @@ func (r *results) take(fetches kgo.Fetches) error {
 func (r *results) caughtUp(client *kgo.Client) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
 		ends, err := kadm.NewClient(client).ListEndOffsets(ctx, Counts.Name())
-		if err != nil {
-			return false, err
+		if err := cmp.Or(err, ends.Error()); err != nil {
+			return false, unlessAway(err)
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -92,7 +93,7 @@ func (r *results) caughtUp(client *kgo.Client) func(context.Context) (bool, erro
 		ends.Each(func(end kadm.ListedOffset) {
 			caught = caught && r.next[end.Partition] >= end.Offset
 		})
-		return caught, ends.Error()
+		return caught, nil
 	}
 }
 
@@ -138,24 +139,33 @@ func (r *results) writeTo(path string) error {
 	return errors.Join(w.Flush(), f.Close())
 }
 
+// unlessAway drops the errors that pass, as of brokers that cannot be reached: who
+// asks asks again.
+func unlessAway(err error) error {
+	if kgo.IsRetryableBrokerErr(err) || kerr.IsRetriable(err) {
+		return nil
+	}
+	return err
+}
+
 // committed tells whether the group has committed its way to the present end of
 // a topic.
 func (w *work) committed(ctx context.Context, topic string) (bool, error) {
 	admin := kadm.NewClient(w.feeder.client)
 	offsets, err := admin.FetchOffsets(ctx, "wordcount")
 	if err != nil {
-		return false, err
+		return false, unlessAway(err)
 	}
 	ends, err := admin.ListEndOffsets(ctx, topic)
-	if err != nil {
-		return false, err
+	if err := cmp.Or(err, ends.Error()); err != nil {
+		return false, unlessAway(err)
 	}
 	done := true
 	ends.Each(func(end kadm.ListedOffset) {
 		at, ok := offsets.Lookup(topic, end.Partition)
 		done = done && (end.Offset == 0 || ok && at.At >= end.Offset)
 	})
-	return done, ends.Error()
+	return done, nil
 }
 
 func (w *work) writeOut() error {
