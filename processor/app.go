@@ -17,6 +17,7 @@ import (
 // called as the application, working on the tasks that the group gives it. Its
 // methods may be called concurrently.
 type App struct {
+	id  string // of the application
 	app *runtime.App
 }
 
@@ -33,7 +34,7 @@ func Start(ctx context.Context, t *Topology, cfg Config) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", t.ApplicationID(), err)
 	}
-	return &App{app}, nil
+	return &App{t.ApplicationID(), app}, nil
 }
 
 // Close commits what is processed, hands the tasks back, leaves the group unless
@@ -95,6 +96,9 @@ type Progress = runtime.Progress
 // TaskProgress is how far a task is.
 type TaskProgress = runtime.TaskProgress
 
+// A Drop says where records were dropped, and for which reason.
+type Drop = runtime.Drop
+
 // InputProgress is how far an input of a task is.
 type InputProgress = runtime.InputProgress
 
@@ -105,7 +109,7 @@ func ClientOptions(cfg Config) []kgo.Opt { return cfg.link().ClientOptions() }
 func (c Config) link() link.Config {
 	return link.Config{
 		Brokers: c.Brokers, ClientID: c.ClientID, TLS: c.TLS, SASL: link.SASL(c.SASL),
-		Dialer: c.Dial, Log: c.Logger, Extra: c.Client,
+		Dialer: c.Dial, Log: c.Logger, Extra: c.Client, MaxRecordBytes: c.MaxRecordBytes,
 	}
 }
 
@@ -114,7 +118,7 @@ func (c Config) runtime() runtime.Config {
 		Link: c.link(), Stores: c.Stores, Workers: c.Workers,
 		CommitInterval: c.CommitInterval, OpenBytes: c.OpenBytes, Replication: c.ReplicationFactor,
 		SessionTimeout: c.SessionTimeout, Stay: c.StayOnClose,
-		MaxTaskIdle: c.MaxTaskIdle, SourceIdleness: c.SourceIdleness, Policies: c.Policies(),
+		MaxTaskIdle: c.MaxTaskIdle, SourceIdleness: c.SourceIdleness, Policies: c.Policies(), OnFailure: c.OnFailure,
 		Listener: c.Listener, Log: c.Logger,
 	}
 }

@@ -69,6 +69,13 @@ type Config struct {
 	// OnProduceError is the policy for records that cannot be written: no encoding,
 	// larger than the topic takes. [Fail].
 	OnProduceError Policy
+	// OnFailure says what a failure ends that no policy gets over: the application
+	// ([StopApp], the default), or the tasks of the worker that has failed, which are
+	// started again from the last commit ([RestartTasks]).
+	OnFailure OnFailure
+	// MaxRecordBytes is the largest record that is written to a topic that does not
+	// say how much it takes (max.message.bytes). 1,000,012, Kafka's default.
+	MaxRecordBytes int32
 	// Listener is called with every change of state, in order, on a goroutine of its
 	// own. None.
 	Listener func(State)
@@ -78,6 +85,16 @@ type Config struct {
 	// Logger gets what an operator of the application should know. slog.Default().
 	Logger *slog.Logger
 }
+
+// OnFailure is what a failure ends that no policy gets over.
+type OnFailure = runtime.OnFailure
+
+// What a failure ends. Tasks that fail again and again are started after waits that
+// double from 1 s up to 30 s.
+const (
+	StopApp      = runtime.StopApp
+	RestartTasks = runtime.RestartTasks
+)
 
 // NoTaskIdle is the MaxTaskIdle of tasks that wait for no input.
 const NoTaskIdle = runtime.NoTaskIdle

@@ -5,6 +5,10 @@
 // with a [Config]. The steps of a topology are added by packages kstream and
 // ktable; package testdriver runs a topology in a test.
 //
+// A record that fails - at a decoding, a function of the program, a write - meets a
+// [Policy]: of its step, or of the application. [Context] is what low-level steps
+// see: the way on, times, punctuations, the stores that [AddStore] adds.
+//
 // What an application is promised: every record of its sources is processed at
 // least once, those of a partition in order; state and results of what was
 // processed before the last commit survive the loss of the process and of its

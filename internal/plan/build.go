@@ -2,7 +2,10 @@
 
 package plan
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // A Plan is a checked graph, cut into sub-topologies.
 type Plan struct {
@@ -124,6 +127,54 @@ func (p *Plan) Internals() []Internal {
 		}
 	}
 	return append(reps, logs...)
+}
+
+// Copartitioned gives the groups of source topics whose records meet in a store, so
+// that they must have as many partitions as each other. Names are sorted.
+func (p *Plan) Copartitioned() [][]string {
+	group := map[string]map[string]bool{} // by topic: the set that it is in
+	var order []map[string]bool
+	for _, s := range p.Subs {
+		for _, st := range s.Stores {
+			met := map[string]bool{}
+			for _, n := range s.Nodes {
+				if slices.Contains(n.Stores, st) {
+					sourcesOf(n, met, map[*Node]bool{})
+				}
+			}
+			for topic := range met {
+				for other := range group[topic] {
+					met[other] = true
+				}
+			}
+			order = append(order, met)
+			for topic := range met {
+				group[topic] = met
+			}
+		}
+	}
+	var groups [][]string
+	for _, met := range order {
+		names := slices.Sorted(maps.Keys(met))
+		if len(names) > 0 && maps.Equal(group[names[0]], met) && !slices.ContainsFunc(groups, func(g []string) bool { return slices.Equal(g, names) }) {
+			groups = append(groups, names)
+		}
+	}
+	return groups
+}
+
+// sourcesOf adds the topics whose records reach n.
+func sourcesOf(n *Node, topics map[string]bool, seen map[*Node]bool) {
+	if seen[n] {
+		return
+	}
+	seen[n] = true
+	if n.Kind == Source {
+		topics[n.Topic] = true
+	}
+	for _, p := range n.Parents {
+		sourcesOf(p, topics, seen)
+	}
 }
 
 // Changelog is the name of a store's changelog topic.

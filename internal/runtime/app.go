@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/plan"
@@ -36,11 +37,14 @@ type App struct {
 	wg       sync.WaitGroup
 	restores chan struct{} // as many as may be restored at a time
 	pressure *pressure
+	commits  atomic.Int64 // that ended well
+	restarts atomic.Int64 // of tasks after failures
 
 	// Set by the control goroutine before joined is closed.
 	cluster   link.Cluster
 	clusterID string
 	topics    map[string]link.Topic
+	limits    map[string]int // of records, in bytes, where it is not the default
 	member    link.Member
 	workers   []*worker
 	joined    chan struct{}
@@ -49,6 +53,8 @@ type App struct {
 	slots   map[TaskID]*slot
 	owners  map[link.Partition]*slot
 	ended   map[TaskID]chan struct{} // closed when the stores of the task's last slot are
+	seeks   []*slot                  // whose inputs are to be fetched from where they stand
+	poke    context.CancelFunc       // makes the fetch loop look at seeks
 	inGroup bool
 	closing bool
 	away    bool
@@ -206,9 +212,14 @@ func (a *App) connect(ctx context.Context) error {
 		a.log.Warn("state of this application under another cluster id is left aside: it belongs to other topics",
 			"path", dir, "cluster", a.clusterID)
 	}
-	if a.topics, err = setUpTopics(ctx, a.cluster, a.plan, a.cfg.Replication); err != nil {
+	var findings []Finding
+	if a.topics, findings, err = setUpTopics(ctx, a.cluster, a.plan, a.cfg.Replication); err != nil {
 		return err
 	}
+	for _, f := range findings {
+		a.log.Warn("a topic is not as it should be", "topic", f.Topic, "problem", f.Problem)
+	}
+	a.limits = limitsOf(ctx, a.cluster, a.plan, a.log)
 	for range a.cfg.Workers {
 		a.workers = append(a.workers, newWorker(a))
 	}
@@ -267,7 +278,7 @@ func (a *App) fetch(ctx context.Context) {
 			}
 			a.mu.Unlock()
 		}
-		batches, err := a.member.Poll(ctx)
+		batches, err := a.poll(ctx)
 		if ctx.Err() != nil {
 			a.member.Delivered()
 			return
@@ -275,6 +286,7 @@ func (a *App) fetch(ctx context.Context) {
 		for i := range batches {
 			a.deliver(batches[i])
 		}
+		a.seek()
 		a.member.Delivered()
 		if err != nil {
 			a.fail(err)
@@ -283,11 +295,29 @@ func (a *App) fetch(ctx context.Context) {
 	}
 }
 
+// poll is the member's, until there is something to seek.
+func (a *App) poll(ctx context.Context) ([]link.Batch, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	a.poke = cancel
+	if len(a.seeks) > 0 {
+		cancel()
+	}
+	a.mu.Unlock()
+	batches, err := a.member.Poll(ctx)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	return batches, err
+}
+
 func (a *App) deliver(b link.Batch) {
 	a.mu.Lock()
 	s := a.owners[b.Partition]
+	stale := s != nil && s.rewinding
 	a.mu.Unlock()
-	if s == nil {
+	if s == nil || stale {
 		return
 	}
 	in := s.inputs[b.Partition]
@@ -355,7 +385,7 @@ func (a *App) release(drop bool) {
 // closeLanes makes workers go on that wait for room in their lanes.
 func (a *App) closeLanes() {
 	for _, w := range a.workers {
-		w.lane.Close()
+		w.closeLane()
 	}
 }
 

@@ -361,23 +361,93 @@ func TestTopicsThatDoNotFitAreRefused(t *testing.T) {
 		name   string
 		topics func(c *linktest.Cluster)
 		want   string
+		fatal  bool
 	}{
-		{"a source that is missing", func(*linktest.Cluster) {}, `source topic "in" does not exist`},
+		{"a source that is missing", func(*linktest.Cluster) {}, `topic "in" does not exist: it is a source topic`, true},
 		{
 			"a changelog of another size",
 			func(c *linktest.Cluster) { c.Create("in", 4, nil); c.Create("app-n-changelog", 3, nil) },
-			`internal topic "app-n-changelog" has 3 partitions, not 4`,
+			`topic "app-n-changelog" has 3 partitions, not 4`, true,
+		},
+		{
+			"a changelog that forgets",
+			func(c *linktest.Cluster) {
+				c.Create("in", 4, nil)
+				c.Create("app-n-changelog", 4, map[string]string{"cleanup.policy": "delete"})
+			},
+			`topic "app-n-changelog" has cleanup.policy=delete`, true,
+		},
+		{
+			"a changelog without times of its own",
+			func(c *linktest.Cluster) {
+				c.Create("in", 4, nil)
+				c.Create("app-n-changelog", 4, map[string]string{"message.timestamp.type": "LogAppendTime"})
+			},
+			`event times would be lost`, true,
+		},
+		{
+			"a changelog that refuses the future",
+			func(c *linktest.Cluster) {
+				c.Create("in", 4, nil)
+				c.Create("app-n-changelog", 4, map[string]string{"message.timestamp.after.max.ms": "3600000"})
+			},
+			`message.timestamp.after.max.ms=3600000`, false,
+		},
+		{
+			"a changelog that is still to be made",
+			func(c *linktest.Cluster) { c.Create("in", 4, nil) },
+			`topic "app-n-changelog" does not exist: it is created with 4 partitions`, false,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := linktest.New("c")
 			tt.topics(c)
-			a := app(t, c, counting(t, "n"))
+			p := counting(t, "n")
+			findings, err := runtime.Preflight(t.Context(), p, runtime.Config{Connect: c.Connect})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(findings) != 1 || findings[0].Fatal != tt.fatal || !strings.Contains(findings[0].String(), tt.want) {
+				t.Errorf("Preflight found %v, want %q, fatal %v", findings, tt.want, tt.fatal)
+			}
+			if !tt.fatal {
+				return
+			}
+			a := app(t, c, p)
 			<-a.Done()
 			if err := a.Err(); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v does not contain %q", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestTopicsWhoseRecordsMeetHaveAsManyPartitions(t *testing.T) {
+	meeting := func(internal string) *plan.Plan {
+		g := plan.NewGraph("app")
+		st := g.AddStore(countStore("n"))
+		from := g.Add(source("a"))
+		if internal != "" {
+			g.Add(sink(internal, true), from)
+			from = source(internal)
+			from.Internal = true
+			g.Add(from)
+		}
+		g.Add(operator("join", passOn, st), from, g.Add(source("b")))
+		return build(t, g)
+	}
+	c := linktest.New("c")
+	c.Create("a", 4, nil)
+	c.Create("b", 6, nil)
+	cfg := runtime.Config{Connect: c.Connect}
+	findings, err := runtime.Preflight(t.Context(), meeting(""), cfg)
+	if err != nil || len(findings) == 0 || !findings[0].Fatal || !strings.Contains(findings[0].String(), `has 6 partitions and topic "a"`) {
+		t.Errorf("found %v, %v; want that a and b do not fit", findings, err)
+	}
+	findings, err = runtime.Preflight(t.Context(), meeting("app-r-repartition"), cfg)
+	want := `topic "app-r-repartition" does not exist: it is created with 6 partitions`
+	if err != nil || len(findings) != 2 || findings[0].Fatal || !strings.Contains(findings[0].String(), want) {
+		t.Errorf("found %v, %v; want a repartition topic with the partitions of what it meets", findings, err)
 	}
 }

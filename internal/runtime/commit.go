@@ -60,7 +60,7 @@ func (w *worker) startCommit(slots []*slot) {
 	c := &commit{offsets: map[link.Partition]link.Position{}, acked: make(chan error, 1)}
 	for _, s := range slots {
 		if err := w.seal(c, s); err != nil {
-			w.app.fail(err)
+			w.failed(err)
 			return
 		}
 	}
@@ -146,17 +146,22 @@ func (w *worker) settle(ctx context.Context, c *commit) error {
 // that waited for it.
 func (w *worker) finishCommit(c *commit, err error) {
 	w.inFlight = nil
+	if w.failure != nil {
+		w.restart()
+		return
+	}
 	if err != nil {
-		w.app.fail(err)
+		w.failed(err)
 		return
 	}
 	now := time.Now()
+	w.app.commits.Add(1)
 	for _, p := range c.parts {
 		if p.slot.discarded {
 			continue
 		}
 		if err := w.apply(c, p, now); err != nil {
-			w.app.fail(err)
+			w.failed(err)
 			return
 		}
 		if p.slot.leaving && !p.slot.touched {
@@ -189,9 +194,11 @@ func (w *worker) apply(c *commit, p commitPart, now time.Time) error {
 			in.committed.Store(pos.Offset)
 		}
 	}
-	dirty := s.task.DirtyBytes()
+	dirty, cached := s.task.StateBytes()
 	w.dirty += dirty - s.dirty
 	s.dirty = dirty
+	s.stateDirty.Store(dirty)
+	s.stateCached.Store(cached)
 	return w.flush(s, func(o *openStore) bool { return o.store.Unflushed() >= w.app.cfg.BaseLagBytes }, now)
 }
 
@@ -202,7 +209,7 @@ func (w *worker) flushOld(now time.Time) {
 			return o.store.Unflushed() > 0 && now.Sub(o.flushed) >= w.app.cfg.BaseLagTime
 		}, now)
 		if err != nil {
-			w.app.fail(err)
+			w.failed(err)
 			return
 		}
 	}

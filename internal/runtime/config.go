@@ -54,11 +54,27 @@ type Config struct {
 	// Policies are those for records that fail, where a node has none of its own.
 	Policies plan.Policies
 
+	// OnFailure says what a failure that no policy gets over ends. StopApp.
+	OnFailure OnFailure
+
 	// Listener is called with every change of state, in order, on a goroutine of
 	// its own.
 	Listener func(State)
 	Log      *slog.Logger // slog.Default()
 }
+
+// OnFailure is what a failure ends that no policy gets over.
+type OnFailure int
+
+// What a failure ends.
+const (
+	// StopApp ends the App with the error.
+	StopApp OnFailure = iota
+	// RestartTasks ends the tasks of the worker that has failed, and starts them again
+	// from the last commit, after a wait that doubles from 1 s up to 30 s as long as
+	// failures follow each other.
+	RestartTasks
+)
 
 // NoTaskIdle is the MaxTaskIdle of tasks that wait for no input.
 const NoTaskIdle time.Duration = -1
@@ -129,6 +145,7 @@ func (c *Config) check() error {
 	positive("RebalanceTimeout", int64(c.RebalanceTimeout))
 	positive("SourceIdleness", int64(c.SourceIdleness))
 	positive("CloseTimeout", int64(c.CloseTimeout))
+	positive("Link.MaxRecordBytes", int64(c.Link.MaxRecordBytes))
 	if c.Replication < -1 {
 		errs = append(errs, fmt.Errorf("Replication is %d", c.Replication))
 	}

@@ -9,6 +9,7 @@
 //
 //	fetch loop      polls the member, fills the tasks' bounded queues, pauses what is full
 //	workers         run their tasks, one at a time, in slices of a batch
+//	prober          asks for the ends of inputs that bring nothing
 //	committers      one a worker: wait for acknowledgements, commit the offsets
 //	restorers       open the bases of new tasks and bring them up to date
 //	control         connects, joins, and in the end closes everything
@@ -17,6 +18,10 @@
 // next layer meanwhile:
 //
 //	seal -> changelogs appended -> all acknowledged -> offsets committed -> layers to the bases
+//
+// A record that fails meets the policy of its node or of the application. What no
+// policy gets over ends the App, or the tasks of the worker, which are started again
+// from the last commit: see [OnFailure].
 //
 // A crash between any two of these loses nothing: a base never holds what its
 // changelog has not got, and offsets follow the changelog, so that what is read

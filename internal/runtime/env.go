@@ -20,7 +20,7 @@ func (e env) OutputTo(topic string) plan.Output { return e.t.cfg.Out.Output(topi
 
 func (e env) Current() *plan.Current { return &e.t.current }
 
-func (e env) Drop(n *plan.Node, reason string) { e.t.drops[drop{n, reason}]++ }
+func (e env) Drop(n *plan.Node, reason string) { e.t.drop(n, reason) }
 
 func (e env) AtCommit(n *plan.Node, fn func() error) {
 	e.t.hooks = append(e.t.hooks, hook{n, fn})

@@ -5,6 +5,7 @@ package runtime_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -74,7 +75,13 @@ func sink(topic string, internal bool) *plan.Node {
 	n := &plan.Node{Kind: plan.Sink, Op: "sink", Site: "test:3", Topic: topic, Internal: internal}
 	n.Make = func(env plan.Env, _ []any) (any, error) {
 		out := env.Output(n)
-		return func(r rec) error { return out([]byte(r.key), []byte(r.value), r.time, nil) }, nil
+		return func(r rec) error {
+			err := out([]byte(r.key), []byte(r.value), r.time, nil)
+			if errors.Is(err, plan.ErrTooLarge) {
+				_, err = env.Failed(n, plan.Producing, 0, err)
+			}
+			return err
+		}, nil
 	}
 	return n
 }

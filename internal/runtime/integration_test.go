@@ -315,8 +315,8 @@ func TestAProcessThatIsKilledComesBackAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := b.outputs(t, name+"-n-changelog")
-		for k, n := range want {
-			if got[k] < n || got[k] > 2*n {
+		for k, n := range want { // each of the two sub-topologies may have read all twice
+			if got[k] < n || got[k] > 4*n {
 				t.Errorf("count of %s is %d, want %d, or a little more", k, got[k], n)
 			}
 		}

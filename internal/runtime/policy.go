@@ -42,7 +42,7 @@ func (t *Task) failed(n *plan.Node, stage plan.Stage, try int, cause error) (aga
 	default:
 		return false, e
 	}
-	t.drops[drop{n, "failed: " + stage.String()}]++
+	t.drop(n, "failed: "+stage.String())
 	if t.cfg.Report != nil {
 		t.cfg.Report(e)
 	}

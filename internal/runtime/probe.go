@@ -131,7 +131,7 @@ func (p *prober) tell(q quiet, answer func() (moved bool, err error)) {
 		}
 		moved, err := answer()
 		if err != nil {
-			w.failed(s, err)
+			w.failed(err)
 			return
 		}
 		if moved {

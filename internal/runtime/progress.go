@@ -11,7 +11,10 @@ import (
 type Progress struct {
 	State   State
 	Records int64 // processed by the tasks that are assigned now
-	Tasks   []TaskProgress
+	Commits int64 // of all workers, that ended well
+	// Restarts counts the restarts of tasks after failures.
+	Restarts int64
+	Tasks    []TaskProgress
 }
 
 // TaskProgress is how far a task is.
@@ -22,6 +25,15 @@ type TaskProgress struct {
 	Inputs  []InputProgress
 	// Changelog offsets read, and to be read, by the restore at its start.
 	Restored, ToRestore int64
+	// StreamTime is the highest time of the records seen, in ms since the Unix epoch,
+	// NoTime before the first one.
+	StreamTime int64
+	// Dropped is the number of records that were dropped, by step and reason. It is
+	// not changed any more.
+	Dropped map[Drop]int64
+	// StateDirty and StateCached are the memory, in bytes, of what the stores have
+	// not committed and of what they keep to answer reads, as of the last commit.
+	StateDirty, StateCached int64
 }
 
 // InputProgress is how far an input of a task is. Offsets are next ones.
@@ -56,11 +68,15 @@ func (p Progress) Lag() int64 {
 func (a *App) Progress() Progress {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p := Progress{State: a.life.get()}
+	p := Progress{State: a.life.get(), Commits: a.commits.Load(), Restarts: a.restarts.Load()}
 	for _, s := range a.tasks() {
 		t := TaskProgress{
 			ID: s.id, Running: s.phase == running, Records: s.processed.Load(),
 			Restored: s.restored.Load(), ToRestore: s.toRestore.Load(),
+			StreamTime: s.streamTime.Load(), StateDirty: s.stateDirty.Load(), StateCached: s.stateCached.Load(),
+		}
+		if dropped := s.dropped.Load(); dropped != nil {
+			t.Dropped = *dropped
 		}
 		for _, part := range s.need {
 			in := s.inputs[part]

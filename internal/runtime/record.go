@@ -125,7 +125,7 @@ func (t *Task) take(in *input, s *source, r *plan.Raw) error {
 // invalidTime is Kafka's FailOnInvalidTimestamp, or what a source says instead.
 func (t *Task) invalidTime(n *plan.Node, ts int64) error {
 	if n.SkipInvalid || n.Extracts {
-		t.drops[drop{n, "negative timestamp"}]++
+		t.drop(n, "negative timestamp")
 		return nil
 	}
 	_, err := t.failed(n, plan.Decoding, 0, fmt.Errorf("timestamp %d is negative", ts))

@@ -18,6 +18,9 @@ import (
 // the inputs flow.
 func (a *App) bring(s *slot, before chan struct{}) {
 	err := a.prepare(s, before)
+	if err == nil && s.rewind {
+		err = a.rewind(s)
+	}
 	a.mu.Lock()
 	stopped := s.phase == ending
 	if err == nil && !stopped {
@@ -45,6 +48,11 @@ func (a *App) prepare(s *slot, before chan struct{}) error {
 			return s.ctx.Err()
 		}
 	}
+	if s.delay > 0 {
+		if err := pause(s.ctx, s.delay); err != nil {
+			return err
+		}
+	}
 	select {
 	case a.restores <- struct{}{}:
 		defer func() { <-a.restores }()
@@ -59,7 +67,7 @@ func (a *App) prepare(s *slot, before chan struct{}) error {
 	}
 	var err error
 	s.task, err = NewTask(TaskConfig{
-		Sub: s.sub, Partition: s.id.Partition, Stores: storesOf(s), Out: laneOutputs{s.worker.lane},
+		Sub: s.sub, Partition: s.id.Partition, Stores: storesOf(s), Out: laneOutputs{s.worker},
 		Start: s.origins, Now: time.Now().UnixMilli(),
 		MaxIdle: a.cfg.maxIdle(), SourceIdleness: a.cfg.SourceIdleness.Milliseconds(),
 		ConfirmEvery: confirmEvery.Milliseconds(),
@@ -76,13 +84,20 @@ func storesOf(s *slot) []state.Store {
 	return stores
 }
 
-// laneOutputs are the ways out of a task that runs on a worker.
-type laneOutputs struct{ lane link.Lane }
+// laneOutputs are the ways out of a task that runs on a worker: through the lane that
+// the worker has when a record is sent.
+type laneOutputs struct{ worker *worker }
 
 func (o laneOutputs) Output(topic string) plan.Output {
 	d := link.NewDest(topic, link.AnyPartition)
+	limit := o.worker.app.maxRecord(topic)
 	return func(key, value []byte, timestamp int64, headers []plan.Header) error {
-		return o.lane.Append(d, key, value, timestamp, headers)
+		if n := len(key) + len(value); n > limit/2 || len(headers) > 0 { // else it fits
+			if n := link.RecordBytes(key, value, headers); n > limit {
+				return fmt.Errorf("%w: up to %d bytes, and topic %q takes %d", plan.ErrTooLarge, n, topic, limit)
+			}
+		}
+		return o.worker.lane.Append(d, key, value, timestamp, headers)
 	}
 }
 

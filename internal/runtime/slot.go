@@ -36,12 +36,17 @@ type slot struct {
 	listed atomic.Bool     // the worker knows that there is something to do
 	ctx    context.Context // of opening and restoring: the worker's way to end it is a message
 	cancel context.CancelFunc
-	// dropped ends when the task is to end without a commit: of waits between tries.
-	dropped context.Context
-	drop    context.CancelFunc
+	// cut ends when the task is to end without a commit: of waits between tries.
+	cut  context.Context
+	drop context.CancelFunc
 
 	released chan struct{} // closed: nothing will be committed for it any more
 	closed   chan struct{} // closed: its stores are
+
+	sought    chan struct{} // closed: its inputs are fetched from where it stands
+	delay     time.Duration // before it is restored, after a failure
+	rewind    bool          // it comes back
+	rewinding bool          // and what was fetched is behind the restart; guarded by App.mu
 
 	have  map[link.Partition]bool // guarded by App.mu
 	phase phase                   // guarded by App.mu
@@ -49,6 +54,9 @@ type slot struct {
 
 	processed           atomic.Int64
 	restored, toRestore atomic.Int64 // changelog offsets
+	// What the worker tells of the task, after each slice or commit.
+	streamTime, stateDirty, stateCached atomic.Int64
+	dropped                             atomic.Pointer[map[Drop]int64]
 
 	// The worker's, once it has it.
 	started   bool
@@ -58,8 +66,9 @@ type slot struct {
 	origins   map[string]Origin // where its inputs stood when it was located
 	touched   bool              // something was processed since the last seal
 	dirty     int64
-	discarded bool // it ends without a commit
-	leaving   bool // it ends with one
+	drops     int64 // those that dropped tells
+	discarded bool  // it ends without a commit
+	leaving   bool  // it ends with one
 }
 
 // progress is how far one input is. Offsets are next ones.
@@ -83,7 +92,7 @@ func (s *slot) closeQueues() {
 
 // pause waits before a record is tried again. A task that is dropped ends it.
 func (s *slot) pause(ms int64) error {
-	return pause(s.dropped, time.Duration(ms)*time.Millisecond)
+	return pause(s.cut, time.Duration(ms)*time.Millisecond)
 }
 
 // reportEvery is the time between two lines of the log about records of one task that
@@ -128,6 +137,7 @@ func (a *App) newSlot(id TaskID, sub *plan.Sub) *slot {
 		inputs:   map[link.Partition]*progress{},
 		have:     map[link.Partition]bool{},
 		released: make(chan struct{}),
+		sought:   make(chan struct{}),
 		closed:   make(chan struct{}),
 		worker:   a.leastLoaded(),
 	}
@@ -148,7 +158,8 @@ func (a *App) newSlot(id TaskID, sub *plan.Sub) *slot {
 		in.queue = &queue{pressure: a.pressure, flow: a.member, input: p, limit: a.cfg.QueueBytes / int64(len(s.inputs))}
 	}
 	s.ctx, s.cancel = context.WithCancel(a.hard)
-	s.dropped, s.drop = context.WithCancel(a.hard)
+	s.streamTime.Store(NoTime)
+	s.cut, s.drop = context.WithCancel(a.hard)
 	s.worker.load++
 	return s
 }
@@ -169,7 +180,7 @@ func (a *App) assigned(parts []link.Partition) {
 			err = fmt.Errorf("topic %q has grown beyond its %d partitions: state of keys that move is in other tasks; reset the application", p.Topic, n)
 		}
 		if !a.closing && err == nil {
-			a.attach(p)
+			a.attach(p, 0, false)
 		}
 	}
 	a.mu.Unlock()
@@ -179,8 +190,10 @@ func (a *App) assigned(parts []link.Partition) {
 	a.refresh()
 }
 
-// attach gives a partition to its task. Under App.mu.
-func (a *App) attach(p link.Partition) {
+// attach gives a partition to its task. One that comes back, perhaps after a delay,
+// has its inputs fetched again from where it stands: what was fetched for its last
+// slot is gone. Under App.mu.
+func (a *App) attach(p link.Partition, delay time.Duration, back bool) {
 	sub := a.subs[p.Topic]
 	if sub == nil {
 		return
@@ -189,6 +202,7 @@ func (a *App) attach(p link.Partition) {
 	s := a.slots[id]
 	if s == nil {
 		s = a.newSlot(id, sub)
+		s.delay, s.rewind, s.rewinding = delay, back, back
 		a.slots[id] = s
 	}
 	s.have[p] = true
@@ -219,7 +233,7 @@ func (a *App) detach(parts []link.Partition) []*slot {
 		a.forget(s)
 		for p := range s.have {
 			a.member.Pause(p)
-			a.attach(p)
+			a.attach(p, s.delay, true)
 		}
 	}
 	return gone

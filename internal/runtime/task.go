@@ -50,6 +50,7 @@ type Task struct {
 	hooks   []hook
 	timed   []timed
 	drops   map[drop]int64
+	dropped int64                  // all of them
 	times   map[string]*int64      // what operators have observed, by their names
 	found   map[uint64]int64       // the same as it was committed, by the hashes of names
 	dead    map[string]plan.Output // ways to topics of dead letters
@@ -283,12 +284,31 @@ func (t *Task) DirtyBytes() int64 {
 	return sum
 }
 
+// StateBytes is the memory of what is not committed, and of what is kept to answer
+// reads.
+func (t *Task) StateBytes() (dirty, cached int64) {
+	for _, s := range t.stores {
+		d, c := s.Bytes()
+		dirty, cached = dirty+d, cached+c
+	}
+	return dirty, cached
+}
+
 // StreamTime is the highest time of the records seen, by this task or before, in
 // ms, NoTime before the first record.
 func (t *Task) StreamTime() int64 { return t.streamTime }
 
+// drop counts a record.
+func (t *Task) drop(n *plan.Node, reason string) {
+	t.drops[drop{n, reason}]++
+	t.dropped++
+}
+
 // Records is the number of records processed.
 func (t *Task) Records() int64 { return t.records }
+
+// Dropped is the number of records dropped by the rules of operators, all together.
+func (t *Task) Dropped() int64 { return t.dropped }
 
 // Drops gives the number of records dropped by the rules of operators.
 func (t *Task) Drops() map[Drop]int64 {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime"
@@ -327,9 +329,9 @@ func TestAnOutageClosesNoWindow(t *testing.T) {
 		c.Create("a", 1, nil)
 		c.Create("b", 1, nil)
 		c.Create("out", 1, nil)
-		var stream int64
+		var stream atomic.Int64
 		p := joined(t, func(env plan.Env, next entry) entry {
-			env.AtTime(&plan.Node{Op: "w", ID: 2}, func(at int64) error { stream = at; return nil })
+			env.AtTime(&plan.Node{Op: "w", ID: 2}, func(at int64) error { stream.Store(at); return nil })
 			return next
 		})
 		a := app(t, c, p, func(cfg *runtime.Config) { cfg.SourceIdleness = time.Minute })
@@ -338,20 +340,20 @@ func TestAnOutageClosesNoWindow(t *testing.T) {
 		c.Skip(link.Partition{Topic: "b"}, 3) // the marker of a transaction, say
 		time.Sleep(55 * time.Second)
 		synctest.Wait()
-		if stream != 0 {
-			t.Fatalf("time went on to %d within a minute", stream)
+		if stream.Load() != 0 {
+			t.Fatalf("time went on to %d within a minute", stream.Load())
 		}
 		c.Away(true)
 		time.Sleep(10 * time.Minute)
 		c.Away(false)
 		time.Sleep(55 * time.Second)
 		synctest.Wait()
-		if stream != 0 {
-			t.Fatalf("the outage let time go on to %d", stream)
+		if stream.Load() != 0 {
+			t.Fatalf("the outage let time go on to %d", stream.Load())
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if elapsed := stream - 1_000_000; elapsed < 60_000 || elapsed > 66_000 {
+		if elapsed := stream.Load() - 1_000_000; elapsed < 60_000 || elapsed > 66_000 {
 			t.Errorf("time went on by %d ms, want a little more than a minute", elapsed)
 		}
 		if err := closeApp(a); err != nil {
@@ -404,16 +406,16 @@ func TestAppOrdersItsInputsAndRestoresTime(t *testing.T) {
 				t.Fatalf("record %d has time %d: the inputs are not in order", i, r.Timestamp)
 			}
 		}
-		var stream int64
+		var stream atomic.Int64
 		p := joined(t, func(env plan.Env, next entry) entry {
-			return func(r rec) error { stream = env.StreamTime(); return next(r) }
+			return func(r rec) error { stream.Store(env.StreamTime()); return next(r) }
 		})
 		second := app(t, c, p)
 		c.Append("a", 0, plan.Raw{Key: []byte("a"), Timestamp: 5})
 		until(t, "the late record", func() bool { return second.Progress().Records == 1 })
 		synctest.Wait()
-		if stream != 2*n-1 {
-			t.Errorf("stream time after a restart is %d, want %d", stream, 2*n-1)
+		if stream.Load() != 2*n-1 {
+			t.Errorf("stream time after a restart is %d, want %d", stream.Load(), 2*n-1)
 		}
 		if err := closeApp(second); err != nil {
 			t.Fatal(err)
@@ -444,4 +446,41 @@ func TestAPanicInAPunctuationMeetsThePolicy(t *testing.T) {
 	if calls != 3 || !errors.Is(told, boom) {
 		t.Errorf("%d calls, told %v; want 3 and boom", calls, told)
 	}
+}
+
+func TestTimesAreTakenUpFromBrokers(t *testing.T) {
+	onBrokers(t, func(t *testing.T, b target) {
+		b.create(t, 1, "times-in", "times-out")
+		var first, observed atomic.Int64 // as a task finds them with its first record
+		topology := func() *plan.Plan {
+			g := plan.NewGraph("times")
+			g.Add(operator("see", func(env plan.Env, next entry) entry {
+				seen := env.Observed(&plan.Node{Name: "see"})
+				return func(r rec) error {
+					first.CompareAndSwap(0, env.StreamTime())
+					observed.CompareAndSwap(0, *seen)
+					*seen = max(*seen, r.time)
+					return nil
+				}
+			}), g.Add(source("times-in")))
+			return build(t, g)
+		}
+		cl := b.client(t, kgo.DefaultProduceTopic("times-in"))
+		for _, ts := range []int64{7_000_000, 5_000_000} {
+			first.Store(0)
+			observed.Store(0)
+			r := &kgo.Record{Key: []byte("k"), Value: []byte("v"), Timestamp: time.UnixMilli(ts)}
+			if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			a := (&process{b: b}).start(t, topology())
+			waitFor(t, "the record", func() bool { return a.Progress().Records == 1 })
+			if err := closeApp(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if first.Load() != 7_000_000 || observed.Load() != 7_000_000 {
+			t.Errorf("stream time %d, observed %d with a late record after a restart; want 7000000", first.Load(), observed.Load())
+		}
+	})
 }

@@ -24,17 +24,21 @@ type worker struct {
 
 	wake chan struct{} // capacity 1: something was added to inbox or ready
 
-	mu    sync.Mutex
-	inbox []func()
-	ready []*slot // whose queues have something, each once
+	mu         sync.Mutex
+	laneClosed bool // for good; lane changes under mu
+	inbox      []func()
+	ready      []*slot // whose queues have something, each once
 
 	// Its own.
-	slots      []*slot
-	inFlight   *commit      // at most one
-	commits    chan *commit // to its committer; capacity 1, so that sending never blocks
-	lastCommit time.Time
-	dirty      int64
-	stopped    bool
+	slots       []*slot
+	inFlight    *commit      // at most one
+	commits     chan *commit // to its committer; capacity 1, so that sending never blocks
+	lastCommit  time.Time
+	dirty       int64
+	stopped     bool
+	failure     error // of tasks that are to be started again, when inFlight has ended
+	failures    int   // one after the other
+	lastFailure time.Time
 }
 
 func newWorker(a *App) *worker {
@@ -114,16 +118,11 @@ func (w *worker) tick(now time.Time) {
 			continue
 		}
 		if _, err := s.task.Punctuate(ms); err != nil {
-			w.failed(s, err)
+			w.failed(err)
 			return
 		}
 		w.ran(s)
 	}
-}
-
-func (w *worker) failed(s *slot, err error) {
-	w.app.fail(err)
-	w.discard(s)
 }
 
 // ran notes that a task may have changed its stores.
@@ -132,6 +131,12 @@ func (w *worker) ran(s *slot) {
 	dirty := s.task.DirtyBytes()
 	w.dirty += dirty - s.dirty
 	s.dirty = dirty
+	s.streamTime.Store(s.task.StreamTime())
+	if n := s.task.Dropped(); n != s.drops {
+		drops := s.task.Drops()
+		s.dropped.Store(&drops)
+		s.drops = n
+	}
 }
 
 func (w *worker) takeMessages() {
@@ -191,7 +196,7 @@ func (w *worker) process(s *slot, now time.Time) bool {
 	w.refill(s)
 	n, err := s.task.Run(now.UnixMilli(), sliceRecords)
 	if err != nil {
-		w.failed(s, err)
+		w.failed(err)
 		return true
 	}
 	if n == 0 {
@@ -224,7 +229,7 @@ func (w *worker) refill(s *slot) {
 		}
 		in.given, in.bytes = true, b.Bytes
 		if err := s.task.Offer(p.Topic, b.Records); err != nil {
-			w.failed(s, err)
+			w.failed(err)
 			return
 		}
 	}

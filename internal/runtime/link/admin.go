@@ -79,7 +79,11 @@ func (k *Kafka) CreateTopics(ctx context.Context, topics []NewTopic) error {
 	}
 	var errs []error
 	for _, t := range resp.Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		err := kerr.ErrorForCode(t.ErrorCode)
+		if errors.Is(err, kerr.InvalidConfig) {
+			err = fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			errs = append(errs, fmt.Errorf("create topic %q: %w%s", t.Topic, err, detail(t.ErrorMessage)))
 		}
 	}

@@ -34,6 +34,9 @@ type Config struct {
 
 	// MaxInFlight bounds the bytes that are appended and not acknowledged. 32 MiB.
 	MaxInFlight int64
+	// MaxRecordBytes is the largest batch, and with it the largest record, that is sent
+	// to a topic that Limit was not told of. 1,000,012: max.message.bytes' default.
+	MaxRecordBytes int32
 	// Linger is how long a batch may wait for more records. 5ms; NoLinger sends at once.
 	Linger time.Duration
 

@@ -15,6 +15,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/internal/plan"
 )
 
 // Kafka is a [Cluster] over the Kafka protocol.
@@ -26,9 +28,41 @@ type Kafka struct {
 	reach  *reach
 	cancel context.CancelFunc
 
+	limits sync.Map // of batches in bytes, int32 by topic
+
 	mu      sync.Mutex
 	closed  bool
 	members []*member
+}
+
+// Limit implements [Cluster].
+func (k *Kafka) Limit(topic string, bytes int32) {
+	k.limits.Store(topic, min(max(bytes, minBatchBytes), maxBatchBytes))
+}
+
+// DefaultMaxRecordBytes is the default of max.message.bytes in Kafka.
+const DefaultMaxRecordBytes = 1_000_012
+
+// The client takes batch sizes in these bounds; a request has room for the larger.
+const (
+	minBatchBytes = 512
+	maxBatchBytes = 64 << 20
+)
+
+func (k *Kafka) limit(topic string) int32 {
+	if v, ok := k.limits.Load(topic); ok {
+		return v.(int32)
+	}
+	return k.cfg.MaxRecordBytes
+}
+
+// RecordBytes is at most what a record takes as a batch of its own, not compressed.
+func RecordBytes(key, value []byte, headers []plan.Header) int {
+	n := 61 + 1 + 6*5 + 10 + len(key) + len(value) // head of a batch, lengths and deltas as varints
+	for _, h := range headers {
+		n += 2*5 + len(h.Key) + len(h.Value)
+	}
+	return n
 }
 
 var _ Cluster = (*Kafka)(nil)
@@ -40,6 +74,9 @@ func Open(cfg Config) (*Kafka, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxRecordBytes == 0 {
+		cfg.MaxRecordBytes = DefaultMaxRecordBytes
 	}
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 32 << 20
@@ -57,7 +94,7 @@ func Open(cfg Config) (*Kafka, error) {
 		reach:  &reach{changed: cfg.OnAway},
 	}
 	var err error
-	if k.main, err = k.client(ctx, produceOptions(&cfg)...); err != nil {
+	if k.main, err = k.client(ctx, k.produceOptions()...); err != nil {
 		cancel()
 		return nil, fmt.Errorf("link: %w", err)
 	}
@@ -77,12 +114,13 @@ func (k *Kafka) client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, error
 
 // produceOptions: the bound on what is in flight is the link's own (see budget),
 // because the client's costs a goroutine for each record that waits.
-func produceOptions(cfg *Config) []kgo.Opt {
+func (k *Kafka) produceOptions() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(partitioner{}),
 		kgo.MaxBufferedRecords(math.MaxInt32),
-		kgo.ProducerLinger(cfg.Linger),
+		kgo.ProducerLinger(k.cfg.Linger),
+		kgo.ProducerBatchMaxBytesFn(k.limit),
 		kgo.AllowAutoTopicCreation(), // of sinks, where the broker does that
 		kgo.UnknownTopicRetries(10),
 	}

@@ -22,6 +22,8 @@ var (
 	// ErrFenced says that another process has joined the group under the same
 	// instance id: this one must stop.
 	ErrFenced = errors.New("another process runs under the same instance id")
+	// ErrConfig says that a broker refuses a topic's config, or does not know it.
+	ErrConfig = errors.New("the broker refuses a config")
 	// ErrClosed says that the link has been closed.
 	ErrClosed = errors.New("link: closed")
 )
@@ -51,6 +53,9 @@ type Cluster interface {
 	EpochEnd(ctx context.Context, p Partition, epoch int32) (Position, error)
 	// DeleteRecords drops what lies before the given offsets.
 	DeleteRecords(ctx context.Context, before map[Partition]int64) error
+	// Limit says how large the batches of a topic may be, in bytes, before the first
+	// is sent there.
+	Limit(topic string, bytes int32)
 	// Lane opens a way to append records. It belongs to one goroutine.
 	Lane() Lane
 	// Join joins the group. Handlers are called until Leave has returned.
@@ -143,6 +148,9 @@ type Member interface {
 	Pause(parts ...Partition)
 	// Resume ends Pause.
 	Resume(parts ...Partition)
+	// Seek has partitions fetched from other offsets on, those that were fetched at all.
+	// It is called between Poll and Delivered, by the goroutine that polls.
+	Seek(to map[Partition]int64)
 	// Commit commits offsets. It waits for a rebalance in progress and tries again
 	// as long as partitions are owned; those that are not any more are left out.
 	Commit(ctx context.Context, offsets map[Partition]Position) error

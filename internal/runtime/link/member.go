@@ -192,6 +192,18 @@ func (m *member) Pause(parts ...Partition) { m.client.PauseFetchPartitions(numbe
 // Resume implements [Member].
 func (m *member) Resume(parts ...Partition) { m.client.ResumeFetchPartitions(numbers(parts)) }
 
+// Seek implements [Member].
+func (m *member) Seek(to map[Partition]int64) {
+	offsets := map[string]map[int32]kgo.EpochOffset{}
+	for p, offset := range to {
+		if offsets[p.Topic] == nil {
+			offsets[p.Topic] = map[int32]kgo.EpochOffset{}
+		}
+		offsets[p.Topic][p.Num] = kgo.EpochOffset{Epoch: -1, Offset: offset}
+	}
+	m.client.SetOffsets(offsets)
+}
+
 // Commit implements [Member]. The client itself holds a commit back while the
 // group joins; what is refused all the same (the commit was on its way when the
 // generation ended) is tried again.

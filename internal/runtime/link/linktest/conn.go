@@ -167,6 +167,9 @@ func (k *conn) Read(p link.Partition, _ [16]byte, from, end int64) link.Reader {
 	return &reader{k: k, p: p, next: link.Position{Offset: from, Epoch: -1}, end: end}
 }
 
+// Limit implements link.Cluster: this one takes records of any size.
+func (k *conn) Limit(string, int32) {}
+
 // Close implements link.Cluster.
 func (k *conn) Close() {
 	k.c.mu.Lock()

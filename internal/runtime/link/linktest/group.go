@@ -180,6 +180,17 @@ func (m *member) Delivered() {
 	m.g.c.cond.Broadcast()
 }
 
+func (m *member) Seek(to map[link.Partition]int64) {
+	m.g.c.mu.Lock()
+	defer m.g.c.mu.Unlock()
+	for p, offset := range to {
+		if f := m.owned[p]; f != nil {
+			f.next = offset
+		}
+	}
+	m.g.c.cond.Broadcast()
+}
+
 func (m *member) fetch() []link.Batch {
 	var parts []link.Partition
 	for p := range m.owned {

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package processor
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Collector gives the App's metrics to a Prometheus registry: the state, lags, times,
+// stores and restores of its tasks, commits, and what was dropped. They are read when
+// they are asked for; a record costs nothing. Labels are the application id and, as
+// "task", the task; several Apps of a process may be in one registry.
+//
+//	registry.MustRegister(app.Collector())
+func (a *App) Collector() prometheus.Collector {
+	c := &collector{app: a}
+	labels := prometheus.Labels{"app": a.id}
+	d := func(name, help string, names ...string) *prometheus.Desc {
+		desc := prometheus.NewDesc("millrace_app_"+name, help, names, labels)
+		c.all = append(c.all, desc)
+		return desc
+	}
+	c.state = d("state", "1 for the state that the application is in.", "state")
+	c.tasks = d("tasks", "Tasks of this instance.", "phase")
+	c.commits = d("commits_total", "Commits that ended well.")
+	c.restarts = d("restarts_total", "Restarts of tasks after a failure.")
+	c.records = d("task_records_total", "Records processed since the task was assigned.", "task")
+	c.dropped = d("task_dropped_records_total", "Records dropped by the rules of a step, or by the policy for failures.", "task", "step", "reason")
+	c.streamTime = d("task_stream_time_ms", "Stream time in ms since the Unix epoch.", "task")
+	c.toRestore = d("task_restore_remaining_records", "Changelog offsets still to be read.", "task")
+	c.memory = d("task_state_bytes", "Memory of the task's stores as of the last commit.", "task", "kind")
+	c.lag = d("input_lag_records", "Offsets of an input not processed yet.", "task", "topic", "partition")
+	c.uncommitted = d("input_uncommitted_records", "Offsets of an input processed and not committed.", "task", "topic", "partition")
+	return c
+}
+
+type collector struct {
+	app *App
+	all []*prometheus.Desc
+
+	state, tasks, commits, restarts                 *prometheus.Desc
+	records, dropped, streamTime, toRestore, memory *prometheus.Desc
+	lag, uncommitted                                *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.all {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	p := c.app.Progress()
+	gauge(c.state, 1, p.State.String())
+	counter(c.commits, p.Commits)
+	counter(c.restarts, p.Restarts)
+	running := int64(0)
+	for _, t := range p.Tasks {
+		id := t.ID.String()
+		if t.Running {
+			running++
+		}
+		counter(c.records, t.Records, id)
+		for drop, n := range t.Dropped {
+			counter(c.dropped, n, id, drop.Node, drop.Reason)
+		}
+		if t.StreamTime >= 0 {
+			gauge(c.streamTime, t.StreamTime, id)
+		}
+		gauge(c.toRestore, max(0, t.ToRestore-t.Restored), id)
+		gauge(c.memory, t.StateDirty, id, "uncommitted")
+		gauge(c.memory, t.StateCached, id, "cached")
+		for _, in := range t.Inputs {
+			partition := strconv.Itoa(int(in.Partition))
+			gauge(c.lag, in.Lag(), id, in.Topic, partition)
+			gauge(c.uncommitted, max(0, in.Position-max(in.Committed, 0)), id, in.Topic, partition)
+		}
+	}
+	gauge(c.tasks, running, "running")
+	gauge(c.tasks, int64(len(p.Tasks))-running, "starting")
+}
