@@ -32,6 +32,7 @@ var rooms = []room{
 	{"internal/invariant", seams, 0},
 	{"internal/mutant", seams, 0},
 	{"internal/failpoint", seams, 0},
+	{"internal/kafkanode", seams, 0},
 
 	{"opt", streams, 0},
 	{"serde", streams, 0},

@@ -4,11 +4,12 @@ package kafkatest
 
 import (
 	"bytes"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/millrace/millrace/internal/kafkanode"
 )
 
 const tools = "org.apache.kafka.tools."
@@ -31,7 +32,6 @@ var classes = map[string]string{
 	"log-dirs":            tools + "LogDirsCommand",
 	"metadata-quorum":     tools + "MetadataQuorumCommand",
 	"producer-perf":       tools + "ProducerPerformance",
-	"storage":             "kafka.tools.StorageTool",
 	"streams-groups":      tools + "streams.StreamsGroupCommand",
 	"streams-reset":       tools + "StreamsResetter",
 	"topics":              tools + "TopicCommand",
@@ -52,10 +52,10 @@ func Tool(t testing.TB, name string, args []string, stdin string) string {
 	}
 	cp := classpath(t)
 	config := filepath.Join(t.TempDir(), "log4j2.yaml")
-	if err := os.WriteFile(config, log4j2, 0o644); err != nil {
+	if err := kafkanode.WriteLogging(config); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "java", append(jvm(config, cp, class), args...)...)
+	cmd := exec.CommandContext(t.Context(), "java", append(kafkanode.CommandLine(kafkanode.ShortLife, config, cp, class), args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -63,13 +63,4 @@ func Tool(t testing.TB, name string, args []string, stdin string) string {
 		t.Fatalf("kafka tool %s %s: %v\n%s%s", name, strings.Join(args, " "), err, &out, &errs)
 	}
 	return out.String()
-}
-
-// jvm is the command line of a class, for a short life on a small machine.
-func jvm(config, cp, class string, options ...string) []string {
-	args := append([]string{
-		"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-		"-Djava.awt.headless=true", "-Dlog4j2.configurationFile=" + config,
-	}, options...)
-	return append(args, "-cp", cp, class)
 }

@@ -2,7 +2,7 @@
 
 //go:build !unix
 
-package kafkatest
+package kafkanode
 
-// lock does nothing: without a Unix shell no test comes this far.
+// lock does nothing: without a Unix shell nothing comes this far.
 func lock(string) (unlock func(), err error) { return func() {}, nil }

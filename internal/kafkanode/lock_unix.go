@@ -2,7 +2,7 @@
 
 //go:build unix
 
-package kafkatest
+package kafkanode
 
 import (
 	"errors"
