@@ -3,7 +3,7 @@
 // Command fuzz runs every fuzz target of the main module for a bounded time,
 // one after the other: the go command fuzzes one target at a time. An input
 // that fails is left in the package's testdata/fuzz, to be committed with the
-// repair.
+// repair, and printed whole: of a finding in CI the output is all that stays.
 package main
 
 import (
@@ -20,6 +20,8 @@ import (
 	"os/signal"
 	"path"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,17 +30,18 @@ func main() {
 	root := flag.String("root", "..", "folder of the main module")
 	each := flag.Duration("time", 30*time.Second, "time a target")
 	total := flag.Duration("total", time.Hour, "time after which no further target is begun")
+	parallel := flag.Int("parallel", 0, "inputs tried at a time; 0: one a processor")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *root, *each, *total); err != nil {
+	if err := run(ctx, *root, *each, *total, *parallel); err != nil {
 		fmt.Fprintln(os.Stderr, "fuzz:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, root string, each, total time.Duration) error {
+func run(ctx context.Context, root string, each, total time.Duration, parallel int) error {
 	all, err := targets(os.DirFS(root))
 	if err != nil {
 		return err
@@ -54,18 +57,51 @@ func run(ctx context.Context, root string, each, total time.Duration) error {
 			fmt.Printf("fuzz: %v are over, targets not reached: %v\n", total, all[i:])
 			break
 		}
-		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", each.String(), "./"+t.dir)
+		tree := os.DirFS(filepath.Join(root, t.dir))
+		before := inputs(tree, t.name)
+		args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", each.String()}
+		if parallel > 0 {
+			args = append(args, "-parallel", strconv.Itoa(parallel))
+		}
+		cmd := exec.CommandContext(ctx, "go", append(args, "./"+t.dir)...)
 		cmd.Dir = filepath.Clean(root)
 		out, err := cmd.CombinedOutput()
 		fmt.Printf("fuzz %s of %s: %s in %v\n", t.name, t.dir, verdict(err), time.Since(begin).Round(time.Second))
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s of %s: %w\n%s", t.name, t.dir, err, out))
+			errs = append(errs, fmt.Errorf("%s of %s: %w\n%s%s", t.name, t.dir, err, out, show(tree, before, inputs(tree, t.name))))
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// inputs lists the files of the inputs that a target has in its package's testdata.
+func inputs(pkg fs.FS, name string) []string {
+	files, err := fs.Glob(pkg, path.Join("testdata/fuzz", name, "*"))
+	if err != nil {
+		return nil // the pattern is ours
+	}
+	return files
+}
+
+// show gives the whole content of the files that came, so that they can be made
+// again from a log.
+func show(pkg fs.FS, before, after []string) string {
+	var b strings.Builder
+	for _, name := range after {
+		if slices.Contains(before, name) {
+			continue
+		}
+		content, err := fs.ReadFile(pkg, name)
+		if err != nil {
+			fmt.Fprintf(&b, "%s: %v\n", name, err)
+			continue
+		}
+		fmt.Fprintf(&b, "the input, to be put into %s:\n%s\n", name, content)
+	}
+	return b.String()
 }
 
 func verdict(err error) string {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 )
@@ -23,5 +24,16 @@ func TestTargets(t *testing.T) {
 	want := []target{{"broker/x", "FuzzWire"}, {"serde", "FuzzB"}, {"serde", "FuzzA"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("targets = %v, %v, want %v", got, err, want)
+	}
+}
+
+func TestShowPrintsNewInputsWhole(t *testing.T) {
+	content := "go test fuzz v1\nstring(\"" + strings.Repeat("x", 5000) + "\")\n"
+	pkg := fstest.MapFS{"testdata/fuzz/FuzzA/old": {Data: []byte("old")}, "testdata/fuzz/FuzzB/other": {Data: []byte("other")}}
+	before := inputs(pkg, "FuzzA")
+	pkg["testdata/fuzz/FuzzA/new"] = &fstest.MapFile{Data: []byte(content)}
+	got := show(pkg, before, inputs(pkg, "FuzzA"))
+	if want := "the input, to be put into testdata/fuzz/FuzzA/new:\n" + content + "\n"; got != want {
+		t.Errorf("show = %q, want %q", got, want)
 	}
 }

@@ -97,11 +97,17 @@ func trailer(entries []byte, entrySize, logBytes int) []byte {
 }
 
 // FuzzIndex makes index files of any entries, with the right CRC: reads by offset
-// are right even then, and look-ups by time answer nothing that is not there.
+// are right even then, look-ups by time answer nothing that is not there, and the
+// appends that follow are found.
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 2, 0, 0, 0, 85}, []byte{0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 2})
 	f.Add([]byte{0, 0, 0, 3, 0, 0, 0, 85, 0, 0, 0, 4, 0, 0, 0, 90}, []byte{0x80, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 2})
 	f.Add([]byte{0xff, 0, 0, 3, 0xff, 0, 0, 85}, []byte{0x7f, 0, 0, 0, 0, 0, 0, 3, 0x7f, 0, 0, 2})
+	f.Add([]byte{}, []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 20})    // past the end
+	f.Add([]byte{}, []byte{0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 3})     // amid a batch
+	f.Add([]byte{}, []byte{0x7f, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2})  // a time that the batch does not have
+	f.Add([]byte{}, []byte{0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 0, 0, 12}) // too early, past the end
+	f.Add([]byte{0, 0, 0, 12, 0, 0, 0, 91}, []byte{0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 12})
 	f.Fuzz(func(t *testing.T, offsets, times []byte) {
 		m := newDisk(t)
 		cfg := seglog.Config{FS: m, IndexIntervalBytes: 100, SegmentBytes: 1000}
@@ -121,12 +127,16 @@ func FuzzIndex(f *testing.F) {
 		}
 		for ts := range int64(22) {
 			o, got, _, ok, err := l.OffsetForTimestamp(ts, 40)
-			if err != nil || ok && (o < 0 || o >= 40 || got < ts) {
+			if err != nil || ok && (o < 0 || o >= 40 || got < ts || got != o/2+o%2) {
 				t.Fatalf("OffsetForTimestamp(%d) = %d, %d, %v", ts, o, got, err)
 			}
 		}
-		if _, _, _, _, err := l.MaxTimestamp(40); err != nil {
-			t.Fatal(err)
+		if o, got, _, ok, err := l.MaxTimestamp(40); err != nil || !ok || got != o/2+o%2 {
+			t.Fatalf("MaxTimestamp = %d, %d, %v, %v", o, got, ok, err)
+		}
+		appendBatch(t, l, batch("20", 2, 100))
+		if o, got, _, _, err := l.MaxTimestamp(42); err != nil || o != 41 || got != 101 {
+			t.Fatalf("MaxTimestamp after an append = %d, %d, %v", o, got, err)
 		}
 		must(t, l.Close())
 	})

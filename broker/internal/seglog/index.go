@@ -50,13 +50,14 @@ func (x *indexes) floorBefore(pos, rel int64) offsetEntry {
 	return x.offsets[i-1]
 }
 
-// before is where the search for the first record of ts or later may begin.
-func (x *indexes) before(ts int64) int32 {
+// before names the batch at which the search for the first record of ts or later
+// may begin; ok is false if it is the segment's first.
+func (x *indexes) before(ts int64) (_ timeEntry, ok bool) {
 	i := sort.Search(len(x.times), func(i int) bool { return x.times[i].ts > ts })
 	if i == 0 {
-		return 0
+		return timeEntry{}, false
 	}
-	return x.times[i-1].rel
+	return x.times[i-1], true
 }
 
 // Both index files are entries followed by a trailer, big endian:
@@ -151,6 +152,9 @@ func decodeIndexes(offsets, times []byte, logBytes int64) (*indexes, error) {
 		}
 		prev = e
 		x.times = append(x.times, e)
+	}
+	if logBytes > 0 != (len(x.times) > 0) {
+		return nil, errIndex // each segment with a batch has a latest one
 	}
 	return x, nil
 }

@@ -155,22 +155,66 @@ func (s *segment) walkFrom(offset int64) (*walker, error) {
 	if err != nil {
 		return nil, err
 	}
-	for try := 0; ; try++ {
-		e := x.floor(offset - s.base)
-		w := newWalker(s, int64(e.pos), s.base+int64(e.rel), s.size.Load(), lookupWindow)
-		if e.pos == 0 || try > 0 {
-			return w, nil
-		}
+	w, err := s.walkAt(x.floor(offset - s.base))
+	if err == nil {
+		return w, nil
+	}
+	if x, err = s.rebuildFor(err); err != nil {
+		return nil, err
+	}
+	e := x.floor(offset - s.base)
+	return newWalker(s, int64(e.pos), s.base+int64(e.rel), s.size.Load(), lookupWindow), nil
+}
+
+// walkAt returns a walker on the batch that an entry of the index names; a
+// *CorruptError if it is not there. The first batch is not looked at.
+func (s *segment) walkAt(e offsetEntry) (*walker, error) {
+	w := newWalker(s, int64(e.pos), s.base+int64(e.rel), s.size.Load(), lookupWindow)
+	if e.pos == 0 {
+		return w, nil
+	}
+	h, _, err := w.next()
+	w.pos, w.want = int64(e.pos), s.base+int64(e.rel)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, w.damage(io.ErrUnexpectedEOF)
+	case err != nil:
+		return nil, err
+	case h.BaseOffset != w.want:
+		return nil, w.damage(fmt.Errorf("base offset is %d, the index has %d", h.BaseOffset, w.want))
+	}
+	return w, nil
+}
+
+// checkTime looks at the batch that an entry of the time index names: a
+// *CorruptError says that the entry is not true, or how to find the batch is not.
+func (s *segment) checkTime(x *indexes, e timeEntry) error {
+	w, err := s.walkAt(x.floor(int64(e.rel)))
+	if err != nil {
+		return err
+	}
+	for {
 		h, _, err := w.next()
-		if err == nil && h.BaseOffset != s.base+int64(e.rel) {
-			err = w.damage(fmt.Errorf("base offset is %d, the index has %d", h.BaseOffset, s.base+int64(e.rel)))
-		}
-		if _, bad := errors.AsType[*CorruptError](err); !bad {
-			w.pos, w.want = int64(e.pos), s.base+int64(e.rel)
-			return w, nil
-		}
-		if x, err = s.rebuildIndex(err); err != nil {
-			return nil, err
+		switch {
+		case errors.Is(err, io.EOF):
+			return w.damage(io.ErrUnexpectedEOF)
+		case err != nil:
+			return err
+		case h.LastOffset() < s.base+int64(e.rel):
+		case h.BaseOffset != s.base+int64(e.rel) || h.MaxTimestamp != e.ts:
+			return w.damage(fmt.Errorf("batch at %d has timestamps up to %d, the time index has %d at %d",
+				h.BaseOffset, h.MaxTimestamp, e.ts, s.base+int64(e.rel)))
+		default:
+			return nil
 		}
 	}
+}
+
+// rebuildFor makes the index anew if cause is that it was not true, and returns
+// cause otherwise.
+func (s *segment) rebuildFor(cause error) (indexes, error) {
+	if _, bad := errors.AsType[*CorruptError](cause); !bad {
+		return indexes{}, cause
+	}
+	return s.rebuildIndex(cause)
 }

@@ -261,6 +261,9 @@ func (r *recovery) checkEnd(end int64) error {
 // read, and returns the log end offset.
 func (r *recovery) loadLast(s *segment) (int64, error) {
 	x, err := s.readIndex()
+	if err == nil {
+		err = r.checkIndex(s, x)
+	}
 	if err != nil {
 		r.l.cfg.Logger.Warn("rebuild index of segment", "file", s.path, "cause", err)
 		return r.scanSegment(s)
@@ -275,6 +278,25 @@ func (r *recovery) loadLast(s *segment) (int64, error) {
 		s.build.since -= int64(x.offsets[n-1].pos)
 	}
 	return r.durable, nil
+}
+
+// checkIndex looks at what the appender will build upon: the last entries of the
+// indexes of the last segment.
+func (r *recovery) checkIndex(s *segment, x *indexes) error {
+	n := len(x.times)
+	if n == 0 {
+		return nil // so is the segment
+	}
+	if err := s.acquire(); err != nil {
+		return err
+	}
+	defer s.release()
+	if m := len(x.offsets); m > 0 {
+		if _, err := s.walkAt(x.offsets[m-1]); err != nil {
+			return err
+		}
+	}
+	return s.checkTime(x, x.times[n-1])
 }
 
 // scanSegment goes over one segment's batches, checks the CRC of those that need

@@ -238,14 +238,15 @@ func (s *segment) readIndex() (*indexes, error) {
 	return decodeIndexes(offsets, times, size)
 }
 
-// rebuildIndex makes the indexes from the log file and writes them. Where the
-// file is damaged they end: who reads on will meet the damage.
+// rebuildIndex makes the indexes from the log file, and writes them unless the
+// segment is the active one. Where the file is damaged they end: who reads on will
+// meet the damage.
 func (s *segment) rebuildIndex(cause error) (indexes, error) {
 	if !errors.Is(cause, errGone) {
 		s.log.cfg.Logger.Warn("rebuild index of segment", "file", s.path, "cause", cause)
 	}
-	x := &indexes{}
-	b := indexer{interval: s.build.interval}
+	active := s == s.log.active() // before the size: one that is sealed grows no more
+	x, b := &indexes{}, indexer{interval: s.build.interval}
 	w := newWalker(s, 0, s.base, s.size.Load(), scanWindow)
 	for {
 		h, pos, err := w.next()
@@ -258,15 +259,52 @@ func (s *segment) rebuildIndex(cause error) (indexes, error) {
 		b.add(x, &h, int32(h.BaseOffset-s.base), pos)
 	}
 	b.flushTime(x)
+	if active {
+		if !s.mergeIndex(x, &b, w.end, int32(w.want-s.base)) {
+			return s.rebuildIndex(errGone)
+		}
+		return *x, nil
+	}
 	s.keepIndex(x, false)
+	s.mu.Lock()
+	s.max, s.hasMax = b.max, b.any
+	s.mu.Unlock()
 	if err := s.writeIndex(false); err != nil {
 		s.log.cfg.Logger.Warn("write rebuilt index", "file", s.path, "cause", err)
 	}
 	return *x, nil
 }
 
+// mergeIndex puts x, made by b from the first size bytes, in the place of the active
+// segment's indexes, and adds to it what the appender entered meanwhile: batches from
+// rel on. It answers false if the segment was sealed meanwhile and its indexes written.
+func (s *segment) mergeIndex(x *indexes, b *indexer, size int64, rel int32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idx == nil {
+		return false
+	}
+	for _, e := range s.idx.offsets {
+		if int64(e.pos) >= size {
+			x.offsets = append(x.offsets, e)
+		}
+	}
+	for _, e := range s.idx.times {
+		if n := len(x.times); e.rel >= rel && (n == 0 || x.times[n-1].ts < e.ts) {
+			x.times = append(x.times, e)
+		}
+	}
+	if b.any && (!s.build.any || b.max.ts > s.build.max.ts) {
+		s.build.max, s.build.any = b.max, true
+	}
+	s.idx, s.written = &indexes{slices.Clip(x.offsets), slices.Clip(x.times)}, false
+	s.max, s.hasMax = s.build.max, s.build.any
+	return true
+}
+
 // maxTimestamp is the highest timestamp of the segment and the offset of the
-// first batch that has it; ok is false if the segment is empty.
+// first batch that has it; ok is false if the segment is empty. An index whose
+// last entry leads to no such batch is made anew: retention deletes by it.
 func (s *segment) maxTimestamp() (ts, base int64, ok bool, err error) {
 	s.mu.Lock()
 	if s.hasMax {
@@ -279,10 +317,18 @@ func (s *segment) maxTimestamp() (ts, base int64, ok bool, err error) {
 		return 0, 0, false, err
 	}
 	last := x.times[len(x.times)-1]
+	if err := s.checkTime(&x, last); err != nil {
+		if x, err = s.rebuildFor(err); err != nil || len(x.times) == 0 {
+			return 0, 0, false, err
+		}
+		last = x.times[len(x.times)-1]
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.max, s.hasMax = last, true
-	return last.ts, s.base + int64(last.rel), true, nil
+	if !s.hasMax {
+		s.max, s.hasMax = last, true
+	}
+	return s.max.ts, s.base + int64(s.max.rel), true, nil
 }
 
 // add takes note of a batch at pos in the indexes. It is the appender's.

@@ -106,7 +106,16 @@ func (s *segment) findTime(f *find) error {
 	if err != nil {
 		return err
 	}
-	return s.findFrom(f, max(f.start, s.base+int64(x.before(f.ts))))
+	e, ok := x.before(f.ts)
+	if ok {
+		if err := s.checkTime(&x, e); err != nil {
+			if x, err = s.rebuildFor(err); err != nil {
+				return err
+			}
+			e, _ = x.before(f.ts)
+		}
+	}
+	return s.findFrom(f, max(f.start, s.base+int64(e.rel)))
 }
 
 // findFrom looks into the batches of s from the one that holds offset from on.
