@@ -135,10 +135,20 @@ func (b *diskBase) MultiGet(keys [][]byte, each func(int, []byte, bool)) error {
 	return nil
 }
 
-func (b *diskBase) Iterate(_, _ []byte, _ state.Order) (state.Iterator, error) {
+func (b *diskBase) Iterate(lower, upper []byte, o state.Order) (state.Iterator, error) {
 	b.d.mu.Lock()
 	defer b.d.mu.Unlock()
-	return &diskIterator{data: b.now.data, keys: slices.Sorted(maps.Keys(b.now.data)), at: -1}, nil
+	keys := slices.Sorted(maps.Keys(b.now.data))
+	keys = slices.DeleteFunc(keys, func(k string) bool { return !within(k, lower, upper) })
+	if o == state.Backward {
+		slices.Reverse(keys)
+	}
+	return &diskIterator{data: b.now.data, keys: keys, at: -1}, nil
+}
+
+// within tells whether a key is in [lower, upper); nil leaves an end open.
+func within(key string, lower, upper []byte) bool {
+	return (lower == nil || key >= string(lower)) && (upper == nil || key < string(upper))
 }
 
 func (b *diskBase) step(name string) error {
@@ -165,9 +175,12 @@ func (b *diskBase) Apply(w *state.Writes, h state.Header) error {
 		data = map[string]string{}
 	}
 	for _, c := range w.List() {
-		if c.Delete {
+		switch {
+		case c.Range:
+			maps.DeleteFunc(data, func(k, _ string) bool { return within(k, c.Key, c.Value) })
+		case c.Delete:
 			delete(data, string(c.Key))
-		} else {
+		default:
 			data[string(c.Key)] = string(c.Value)
 		}
 	}

@@ -52,7 +52,9 @@ type Task struct {
 	drops   map[drop]int64
 	dropped int64                  // all of them
 	times   map[string]*int64      // what operators have observed, by their names
-	found   map[uint64]int64       // the same as it was committed, by the hashes of names
+	found   map[uint64]int64       // the same, and stores' times, as committed, by the hashes of names
+	resumed bool                   // found is what a task of ours has committed
+	fresh   bool                   // nothing was ever committed
 	dead    map[string]plan.Output // ways to topics of dead letters
 
 	current                  plan.Current
@@ -149,11 +151,12 @@ func NewTask(cfg TaskConfig) (*Task, error) {
 		t.addInput(n)
 	}
 	t.takeUp(cfg.Start)
+	t.resume()
 	if err := t.build(cfg.Sub.Nodes); err != nil {
 		return nil, fmt.Errorf("task %s: %w", t.id, err)
 	}
-	if len(t.times) > maxObserved {
-		return nil, fmt.Errorf("task %s: %d operators keep a time of their own, more than %d in one sub-topology", t.id, len(t.times), maxObserved)
+	if n := len(t.times) + len(t.timedStores()); n > maxObserved {
+		return nil, fmt.Errorf("task %s: %d operators and stores keep a time of their own, more than %d in one sub-topology", t.id, n, maxObserved)
 	}
 	return t, nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/state"
 )
 
 // What a task knows of time is committed in the metadata of its offsets, a string
@@ -17,13 +18,14 @@ import (
 //
 //	magic 2 bytes | version 1 | partition time | stream time | count uint16 | count * (name, time)
 //
-// with times as int64 in ms and names as their FNV-1a hash in 8 bytes, big endian.
+// with times as int64 in ms and names as their FNV-1a hash in 8 bytes, big endian:
+// those of operators, and those of stores whose rows expire, which storeTime makes.
 // Every input has the task's part; the highest of what is found counts.
 const (
 	timesMagic   = "Mr"
 	timesVersion = 1
 	timesHead    = len(timesMagic) + 1 + 8 + 8 + 2
-	maxObserved  = 180 // in one task: so that the string fits
+	maxObserved  = 180 // in one task, stores included: so that the string fits
 )
 
 // An Origin is where an input stands at the start of a task.
@@ -34,6 +36,7 @@ type Origin struct {
 
 // takeUp goes on with the times that were committed with the offsets.
 func (t *Task) takeUp(starts map[string]Origin) {
+	t.fresh = len(starts) == 0
 	for topic, start := range starts {
 		in := t.byTopic[topic]
 		if in == nil {
@@ -44,6 +47,7 @@ func (t *Task) takeUp(starts map[string]Origin) {
 		if !ok {
 			continue
 		}
+		t.resumed = true
 		in.time = m.partition
 		t.streamTime = max(t.streamTime, m.stream)
 		for name, at := range m.observed {
@@ -53,6 +57,37 @@ func (t *Task) takeUp(starts map[string]Origin) {
 		}
 	}
 }
+
+// resume sets the times of stores back to the last commit: what changelogs say beyond
+// it comes from records that are processed again, and would be late. Offsets without
+// metadata of ours were set by somebody else, and say nothing: then the changelogs
+// are believed.
+func (t *Task) resume() {
+	if !t.fresh && !t.resumed {
+		return
+	}
+	for _, s := range t.timedStores() {
+		at, ok := t.found[hashName(storeTime(s.Name()))]
+		if !ok {
+			at = state.NoTime
+		}
+		s.Resume(at)
+	}
+}
+
+// timedStores lists the stores whose rows expire.
+func (t *Task) timedStores() []state.Timed {
+	var list []state.Timed
+	for _, s := range t.stores {
+		if s, ok := s.(state.Timed); ok {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// storeTime is the name of a store's time: no node has one with a space.
+func storeTime(store string) string { return "store " + store }
 
 func (t *Task) observed(name string) *int64 {
 	at := t.times[name]
@@ -80,15 +115,22 @@ type committedTimes struct {
 
 // metadata is what is committed with an input's offset.
 func (t *Task) metadata(in *input) string {
-	b := make([]byte, 0, timesHead+16*len(t.times))
+	times := make(map[string]int64, len(t.times)+len(t.stores))
+	for name, at := range t.times {
+		times[name] = *at
+	}
+	for _, s := range t.timedStores() {
+		times[storeTime(s.Name())] = s.ObservedTime()
+	}
+	b := make([]byte, 0, timesHead+16*len(times))
 	b = append(b, timesMagic...)
 	b = append(b, timesVersion)
 	b = binary.BigEndian.AppendUint64(b, uint64(in.time))
 	b = binary.BigEndian.AppendUint64(b, uint64(t.streamTime))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(t.times)))
-	for _, name := range slices.Sorted(maps.Keys(t.times)) {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(times)))
+	for _, name := range slices.Sorted(maps.Keys(times)) {
 		b = binary.BigEndian.AppendUint64(b, hashName(name))
-		b = binary.BigEndian.AppendUint64(b, uint64(*t.times[name]))
+		b = binary.BigEndian.AppendUint64(b, uint64(times[name]))
 	}
 	return base64.StdEncoding.EncodeToString(b)
 }

@@ -3,10 +3,7 @@
 package link
 
 import (
-	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,12 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/internal/runtime/assign"
+	core "github.com/millrace/millrace/internal/runtime/link/member"
 )
-
-// protocolName is what members of a group must have in common. Its number changes
-// when members of two versions could not share a group; what they can skip is in the
-// user data, which has a version of its own.
-const protocolName = "millrace-1"
 
 // Balancing says how a member takes part in dealing tasks out. Its handlers are
 // called on a goroutine of the client's, one at a time, and must not block.
@@ -36,36 +29,42 @@ type Balancing struct {
 	Config assign.Config
 }
 
-// balancer is package assign as the client wants it: a [kgo.GroupBalancer] of the
-// "consumer" protocol type, so that Kafka's own tools can read its groups.
+// balancer is the core of a member as the client wants it: a [kgo.GroupBalancer] of
+// the "consumer" protocol type, so that Kafka's own tools can read its groups.
 type balancer struct {
 	cfg    Balancing
 	log    *slog.Logger
 	client atomic.Pointer[kgo.Client]
 
-	mu       sync.Mutex
-	claimed  map[string][]int32 // what the last join said to own
-	last     assign.View
-	unserved []string
+	mu   sync.Mutex
+	core *core.Core
 }
 
 func newBalancer(cfg Balancing, topics []string, log *slog.Logger) *balancer {
-	if len(cfg.Subs) == 0 {
-		for _, t := range topics {
-			cfg.Subs = append(cfg.Subs, assign.Sub{Name: t, Topics: []string{t}})
-		}
-	}
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &balancer{cfg: cfg, log: log}
+	return &balancer{cfg: cfg, log: log, core: core.New(cfg.Subs, topics, cfg.Config)}
+}
+
+// own notes what the member has from now on, or has no more.
+func (b *balancer) own(parts []Partition, owned bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range parts {
+		if owned {
+			b.core.Assigned(assign.Partition(p))
+		} else {
+			b.core.Released(assign.Partition(p))
+		}
+	}
 }
 
 // OnNewClient implements [kgo.HookNewClient].
 func (b *balancer) OnNewClient(cl *kgo.Client) { b.client.Store(cl) }
 
 // ProtocolName implements [kgo.GroupBalancer].
-func (b *balancer) ProtocolName() string { return protocolName }
+func (b *balancer) ProtocolName() string { return core.ProtocolName }
 
 // IsCooperative implements [kgo.GroupBalancer].
 func (b *balancer) IsCooperative() bool { return true }
@@ -76,161 +75,90 @@ func (b *balancer) JoinGroupMetadata(topics []string, owned map[string][]int32, 
 	if b.cfg.Data != nil {
 		d = b.cfg.Data()
 	}
-	d.Subs = b.cfg.Subs
-	meta := kmsg.NewConsumerMemberMetadata()
-	meta.Version = 3
-	meta.Topics = topics
-	meta.Generation = generation
-	for _, t := range slices.Sorted(maps.Keys(owned)) {
-		part := kmsg.NewConsumerMemberMetadataOwnedPartition()
-		part.Topic, part.Partitions = t, owned[t]
-		meta.OwnedPartitions = append(meta.OwnedPartitions, part)
-	}
-	if d.Rack != "" {
-		meta.Rack = &d.Rack
-	}
-	meta.UserData = assign.AppendData(nil, d, topics)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.claimed = owned
-	return meta.AppendTo(nil)
+	return b.core.Join(topics, owned, generation, d)
 }
 
 // ParseSyncAssignment implements [kgo.GroupBalancer].
 func (b *balancer) ParseSyncAssignment(bytes []byte) (map[string][]int32, error) {
-	var msg kmsg.ConsumerMemberAssignment
-	if err := msg.ReadFrom(bytes); err != nil {
-		return nil, fmt.Errorf("read the assignment: %w", err)
-	}
-	parts := make(map[string][]int32, len(msg.Topics))
-	for _, t := range msg.Topics {
-		parts[t.Topic] = append(parts[t.Topic], t.Partitions...)
-	}
-	told, err := assign.DecodeAssignment(msg.UserData)
-	if err != nil { // the partitions hold all the same
-		b.log.Warn("what the group's leader says beside the partitions is left aside", "err", err)
-		return parts, nil
-	}
 	b.mu.Lock()
-	b.last = told.View
-	stuck := told.Release && !loses(b.claimed, parts)
+	a, err := b.core.Read(bytes)
 	b.mu.Unlock()
-	if b.cfg.Told != nil {
-		b.cfg.Told(told)
+	switch {
+	case err != nil:
+		return nil, err
+	case a.Skipped != nil:
+		b.log.Warn("what the group's leader says beside the partitions is left aside", "err", a.Skipped)
+		return a.Partitions, nil
 	}
-	if cl := b.client.Load(); stuck && cl != nil {
-		// Others wait for partitions that the process before this one, of the same
-		// instance id, had to release. It owns none of them, so the client sees no
-		// reason to join again; but the group waits for it.
+	if b.cfg.Told != nil {
+		b.cfg.Told(a.Told)
+	}
+	if a.Again {
+		b.again()
+	}
+	return a.Partitions, nil
+}
+
+// again has the member join the group once more.
+func (b *balancer) again() {
+	if cl := b.client.Load(); cl != nil {
 		cl.ForceRebalance()
 	}
-	return parts, nil
 }
 
-// loses says whether any partition is in before and not in after.
-func loses(before, after map[string][]int32) bool {
-	for t, nums := range before {
-		left := make(map[int32]bool, len(after[t]))
-		for _, n := range after[t] {
-			left[n] = true
-		}
-		for _, n := range nums {
-			if !left[n] {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// MemberBalancer implements [kgo.GroupBalancer]. A member whose metadata cannot be
-// read gets nothing, and the others go on.
+// MemberBalancer implements [kgo.GroupBalancer].
 func (b *balancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (kgo.GroupMemberBalancer, map[string]struct{}, error) {
-	r := &round{b: b}
-	topics := map[string]struct{}{}
-	seen := map[string]bool{}
-	for i := range members {
-		if seen[members[i].MemberID] {
-			continue
-		}
-		seen[members[i].MemberID] = true
-		m, err := parseMember(&members[i])
-		if err != nil {
-			b.log.Warn("a member of the group does not say what it can do: it gets no tasks", "member", m.ID, "err", err)
-		}
-		for _, t := range m.Topics {
-			topics[t] = struct{}{}
-		}
-		r.members = append(r.members, m)
-	}
-	return r, topics, nil
-}
-
-func parseMember(jm *kmsg.JoinGroupResponseMember) (assign.Member, error) {
-	m := assign.Member{ID: jm.MemberID, Generation: -1}
-	if jm.InstanceID != nil {
-		m.Instance = *jm.InstanceID
-	}
-	meta := kmsg.NewConsumerMemberMetadata()
-	if err := meta.ReadFrom(jm.ProtocolMetadata); err != nil {
-		return m, fmt.Errorf("read its subscription: %w", err)
-	}
-	m.Generation, m.Topics = meta.Generation, meta.Topics
-	for _, t := range meta.OwnedPartitions {
-		for _, n := range t.Partitions {
-			m.Owned = append(m.Owned, assign.Partition{Topic: t.Topic, Num: n})
+	joined := make([]core.Joined, len(members))
+	for i, m := range members {
+		joined[i] = core.Joined{ID: m.MemberID, Metadata: m.ProtocolMetadata}
+		if m.InstanceID != nil {
+			joined[i].Instance = *m.InstanceID
 		}
 	}
-	var err error
-	m.Data, err = assign.DecodeData(meta.UserData, meta.Topics)
-	return m, err
+	b.mu.Lock()
+	r := b.core.Gather(joined)
+	b.mu.Unlock()
+	for _, e := range r.Refused {
+		b.log.Warn("a member of the group does not say what it can do: it gets no tasks", "member", e.ID, "err", e)
+	}
+	topics := make(map[string]struct{}, len(r.Topics))
+	for _, t := range r.Topics {
+		topics[t] = struct{}{}
+	}
+	return &round{b, r}, topics, nil
 }
 
 // round is one generation of the group, at its leader.
 type round struct {
-	b       *balancer
-	members []assign.Member
+	b *balancer
+	r *core.Round
 }
 
 // Balance implements [kgo.GroupMemberBalancer].
 func (r *round) Balance(topics map[string]int32) kgo.IntoSyncAssignment {
 	b := r.b
 	b.mu.Lock()
-	last := b.last
+	d := r.r.Deal(topics)
 	b.mu.Unlock()
-	plan := assign.Balance(assign.Input{Members: r.members, Partitions: topics, Last: last, Config: b.cfg.Config})
-	b.mu.Lock()
-	news := !slices.Equal(b.unserved, plan.Unserved)
-	b.unserved = plan.Unserved
-	b.mu.Unlock()
-	b.log.Debug("the group is balanced", "members", len(plan.Shares), "again", plan.FollowUp, "warming", plan.Warming)
-	if news && len(plan.Unserved) > 0 {
-		b.log.Warn("topics are not read for now: members run versions of the program that differ in what reads them", "topics", plan.Unserved)
+	b.log.Debug("the group is balanced", "members", len(d.Plan.Shares), "again", d.Plan.FollowUp, "warming", d.Plan.Warming)
+	if len(d.News) > 0 {
+		b.log.Warn("topics are not read for now: members run versions of the program that differ in what reads them", "topics", d.News)
 	}
-	return dealt{&plan}
+	return dealt{&d}
 }
 
 // dealt is a plan for the wire.
-type dealt struct{ plan *assign.Plan }
+type dealt struct{ d *core.Dealt }
 
 // IntoSyncAssignment implements [kgo.IntoSyncAssignment].
 func (d dealt) IntoSyncAssignment() []kmsg.SyncGroupRequestGroupAssignment {
-	data := d.plan.Encode()
-	out := make([]kmsg.SyncGroupRequestGroupAssignment, len(d.plan.Shares))
-	for i, s := range d.plan.Shares {
-		msg := kmsg.NewConsumerMemberAssignment()
-		for _, p := range s.Partitions { // in order of topics
-			if n := len(msg.Topics); n == 0 || msg.Topics[n-1].Topic != p.Topic {
-				t := kmsg.NewConsumerMemberAssignmentTopic()
-				t.Topic = p.Topic
-				msg.Topics = append(msg.Topics, t)
-			}
-			t := &msg.Topics[len(msg.Topics)-1]
-			t.Partitions = append(t.Partitions, p.Num)
-		}
-		msg.UserData = data[i]
+	data := d.d.Encode()
+	out := make([]kmsg.SyncGroupRequestGroupAssignment, len(data))
+	for i, s := range d.d.Plan.Shares {
 		out[i] = kmsg.NewSyncGroupRequestGroupAssignment()
-		out[i].MemberID, out[i].MemberAssignment = s.ID, msg.AppendTo(nil)
+		out[i].MemberID, out[i].MemberAssignment = s.ID, data[i]
 	}
 	return out
 }

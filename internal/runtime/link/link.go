@@ -154,6 +154,9 @@ type Member interface {
 	// Commit commits offsets. It waits for a rebalance in progress and tries again
 	// as long as partitions are owned; those that are not any more are left out.
 	Commit(ctx context.Context, offsets map[Partition]Position) error
+	// Rebalance has the member join the group again with what it says of itself now:
+	// when a copy of state has come far enough for its task to move.
+	Rebalance()
 	// Leave gives all partitions back and, unless stay is set, leaves the group,
 	// so that others need not wait for the session to end. Revoked is called for
 	// what is still owned. The context bounds the wait.

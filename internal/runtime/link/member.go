@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/internal/runtime/assign"
+	core "github.com/millrace/millrace/internal/runtime/link/member"
 )
 
 // member is a [Member] by the classic group protocol with an assignor of our own.
@@ -23,9 +25,7 @@ type member struct {
 	client *kgo.Client
 	cancel context.CancelFunc
 	once   sync.Once
-
-	mu    sync.Mutex
-	owned map[Partition]bool
+	group  *balancer
 }
 
 // Join implements [Cluster].
@@ -37,7 +37,10 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 		cfg.RebalanceTimeout = time.Minute
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &member{link: k, cfg: cfg, cancel: cancel, owned: map[Partition]bool{}}
+	m := &member{
+		link: k, cfg: cfg, cancel: cancel,
+		group: newBalancer(cfg.Balancing, cfg.Topics, k.cfg.Log),
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
@@ -58,12 +61,11 @@ func (m *member) options() []kgo.Opt {
 	if m.cfg.Latest {
 		reset = kgo.NewOffset().AtEnd()
 	}
-	b := newBalancer(m.cfg.Balancing, m.cfg.Topics, m.link.cfg.Log)
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(m.link.cfg.Group),
 		kgo.ConsumeTopics(m.cfg.Topics...),
-		kgo.Balancers(b),
-		kgo.WithHooks(b),
+		kgo.Balancers(m.group),
+		kgo.WithHooks(m.group),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(reset),
@@ -89,7 +91,7 @@ func (m *member) options() []kgo.Opt {
 func (m *member) assigned(_ context.Context, cl *kgo.Client, by map[string][]int32) {
 	cl.PauseFetchPartitions(by)
 	parts := partitions(by)
-	m.own(parts, true)
+	m.group.own(parts, true)
 	m.cfg.Assigned(parts)
 }
 
@@ -99,26 +101,14 @@ func (m *member) revoked(_ context.Context, _ *kgo.Client, by map[string][]int32
 	}
 	parts := partitions(by)
 	m.cfg.Revoked(parts)
-	m.own(parts, false)
+	m.group.own(parts, false)
 }
 
 func (m *member) lost(_ context.Context, _ *kgo.Client, by map[string][]int32) {
 	parts := partitions(by)
-	m.own(parts, false)
+	m.group.own(parts, false)
 	if len(parts) > 0 {
 		m.cfg.Lost(parts)
-	}
-}
-
-func (m *member) own(parts []Partition, owned bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, p := range parts {
-		if owned {
-			m.owned[p] = true
-		} else {
-			delete(m.owned, p)
-		}
 	}
 }
 
@@ -229,11 +219,11 @@ func (m *member) Commit(ctx context.Context, offsets map[Partition]Position) err
 
 // filter keeps what this member still owns.
 func (m *member) filter(offsets map[Partition]Position) map[string]map[int32]kgo.EpochOffset {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.group.mu.Lock()
+	defer m.group.mu.Unlock()
 	left := map[string]map[int32]kgo.EpochOffset{}
 	for p, pos := range offsets {
-		if !m.owned[p] {
+		if !m.group.core.Owns(assign.Partition(p)) {
 			continue
 		}
 		if left[p.Topic] == nil {
@@ -254,13 +244,14 @@ func (m *member) commit(ctx context.Context, offsets map[string]map[int32]kgo.Ep
 		}
 		for _, t := range resp.Topics {
 			for _, p := range t.Partitions {
-				switch perr := kerr.ErrorForCode(p.ErrorCode); {
-				case perr == nil:
-				case errors.Is(perr, kerr.FencedInstanceID):
+				perr := kerr.ErrorForCode(p.ErrorCode)
+				switch core.Judge(perr) {
+				case core.Done:
+				case core.Fenced:
 					err = fmt.Errorf("commit offsets: %w", ErrFenced)
-				case passing(perr):
+				case core.Again:
 					again = true
-				default:
+				case core.Failed:
 					err = fmt.Errorf("commit the offset of %s-%d: %w", t.Topic, p.Partition, perr)
 				}
 			}
@@ -282,12 +273,8 @@ func annotate(req *kmsg.OffsetCommitRequest, offsets map[Partition]Position) {
 	}
 }
 
-// passing are the errors of a commit that end with the rebalance or the move of
-// the coordinator that they come from.
-func passing(err error) bool {
-	return kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) ||
-		errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID)
-}
+// Rebalance implements [Member].
+func (m *member) Rebalance() { m.group.again() }
 
 // Leave implements [Member].
 func (m *member) Leave(ctx context.Context, stay bool) error {

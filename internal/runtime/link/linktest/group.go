@@ -326,3 +326,10 @@ func (c *Cluster) Evict(groupID string) {
 	}
 	g.rebalance()
 }
+
+// Rebalance implements link.Member.
+func (m *member) Rebalance() {
+	m.g.c.mu.Lock()
+	defer m.g.c.mu.Unlock()
+	m.g.rebalance()
+}
