@@ -49,7 +49,7 @@ func timeCase(w window.TimeSpec, mode window.EmitMode) func(*processor.Topology,
 
 func sessionCase(mode window.EmitMode) func(*processor.Topology, *kstream.KStream[string, string]) {
 	return func(_ *processor.Topology, in *kstream.KStream[string, string]) {
-		table := in.GroupByKey().Sessions(window.Session(60 * time.Millisecond).Grace(50 * time.Millisecond)).Emit(mode).Aggregate("st", sets(), retained(mode)...)
+		table := in.GroupByKey().Sessions(window.Session(60*time.Millisecond).Grace(50*time.Millisecond)).Emit(mode).Aggregate("st", sets(), retained(mode)...)
 		table.To(topic.Of[window.SessionKey[string], string]("out").Keys(window.SessionKeys(topic.Of[string, string]("in").KeySerde())))
 	}
 }
