@@ -9,22 +9,28 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/internal/runtime/assign"
 	"github.com/millrace/millrace/internal/runtime/link"
 )
 
-// A group gives its members partitions, cooperatively: what moves is revoked from
-// the old owner before the new one gets it, and the rest flows on.
+// A group gives its members tasks as the real one does, with the balancer of the
+// engine: what moves is revoked from the old owner in one round and given to the new
+// one in the next, and the rest flows on.
 type group struct {
-	c       *Cluster
-	id      string
-	members []*member
-	round   bool // a rebalance runs
-	again   bool // and another is due
+	c          *Cluster
+	id         string
+	members    []*member
+	joined     int // members ever
+	generation int32
+	view       assign.View
+	round      bool // a rebalance runs
+	again      bool // and another is due
 }
 
 // member is a process in its group. Its fields are guarded by the cluster's lock.
 type member struct {
 	k       *conn
+	id      string
 	cfg     link.MemberConfig
 	g       *group
 	owned   map[link.Partition]*fetching
@@ -51,7 +57,8 @@ func (k *conn) Join(cfg link.MemberConfig) (link.Member, error) {
 			return nil, fmt.Errorf("join: %w", link.ErrFenced)
 		}
 	}
-	m := &member{k: k, cfg: cfg, g: g, owned: map[link.Partition]*fetching{}}
+	m := &member{k: k, cfg: cfg, g: g, owned: map[link.Partition]*fetching{}, id: fmt.Sprintf("member-%03d", g.joined)}
+	g.joined++
 	g.members = append(g.members, m)
 	g.rebalance()
 	return m, nil
@@ -73,7 +80,7 @@ func (g *group) run() {
 	defer g.c.mu.Unlock()
 	for {
 		g.again = false
-		wanted := g.assignment()
+		wanted := g.deal()
 		for _, m := range slices.Clone(g.members) {
 			var gone []link.Partition
 			for p := range m.owned {
@@ -125,21 +132,64 @@ func (m *member) drop(parts []link.Partition) {
 	}
 }
 
-// assignment spreads the partitions of each topic over the members, in order.
-func (g *group) assignment() map[link.Partition]*member {
+// deal has the balancer deal the tasks out, and tells the members what the leader
+// says beside their partitions. Under the lock, but for what members say of themselves.
+func (g *group) deal() map[link.Partition]*member {
 	wanted := map[link.Partition]*member{}
-	g.members = slices.DeleteFunc(g.members, func(m *member) bool { return m.left || m.k.closed || m.k.killed })
-	if len(g.members) == 0 {
-		return wanted
+	gone := func(m *member) bool { return m.left || m.k.closed || m.k.killed }
+	g.members = slices.DeleteFunc(g.members, gone)
+	members := slices.Clone(g.members)
+	g.c.mu.Unlock()
+	said := make([]assign.Data, len(members))
+	for i, m := range members {
+		if m.cfg.Balancing.Data != nil {
+			said[i] = m.cfg.Balancing.Data()
+		}
 	}
-	for _, name := range g.members[0].cfg.Topics {
-		if t := g.c.topics[name]; t != nil {
-			for n := range t.info.Partitions {
-				wanted[link.Partition{Topic: name, Num: n}] = g.members[int(n)%len(g.members)]
+	g.c.mu.Lock()
+	in := assign.Input{Partitions: map[string]int32{}, Last: g.view}
+	for i, m := range members {
+		in.Members = append(in.Members, m.joins(said[i], g.generation))
+		in.Config = m.cfg.Balancing.Config
+		for _, t := range m.cfg.Topics {
+			if found := g.c.topics[t]; found != nil {
+				in.Partitions[t] = found.info.Partitions
 			}
 		}
 	}
+	plan := assign.Balance(in)
+	g.generation++
+	g.view = plan.View
+	g.again = g.again || plan.FollowUp
+	data := plan.Encode()
+	for i, s := range plan.Shares {
+		m := members[slices.IndexFunc(members, func(m *member) bool { return m.id == s.ID })]
+		for _, p := range s.Partitions {
+			wanted[link.Partition(p)] = m
+		}
+		told, err := assign.DecodeAssignment(data[i])
+		if err == nil && m.cfg.Balancing.Told != nil {
+			g.c.mu.Unlock()
+			m.cfg.Balancing.Told(told)
+			g.c.mu.Lock()
+		}
+	}
 	return wanted
+}
+
+// joins is what a member says to the group. Under the lock.
+func (m *member) joins(d assign.Data, generation int32) assign.Member {
+	d.Subs = m.cfg.Balancing.Subs
+	if len(d.Subs) == 0 {
+		for _, t := range m.cfg.Topics {
+			d.Subs = append(d.Subs, assign.Sub{Name: t, Topics: []string{t}})
+		}
+	}
+	j := assign.Member{ID: m.id, Instance: m.cfg.Instance, Generation: generation, Topics: m.cfg.Topics, Data: d}
+	for p := range m.owned {
+		j.Owned = append(j.Owned, assign.Partition(p))
+	}
+	return j
 }
 
 func compare(a, b link.Partition) int {
