@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/broker/internal/seglog"
+	"github.com/millrace/millrace/internal/mutant"
 )
 
 // errNotAcknowledged says that a batch is in the log but that the wait for its
@@ -50,6 +51,9 @@ func newPartition(ctx context.Context, t *topic, index, epoch int32, log *seglog
 			return nil, fmt.Errorf("flush recovered log: %w", err)
 		}
 	}
+	if mutant.On(mutant.OffsetReuse) {
+		epoch = max(0, log.LatestEpoch())
+	}
 	return &partition{
 		topic: t, index: index, epoch: epoch, log: log, fsync: fsync,
 		local: end, hw: end,
@@ -72,7 +76,7 @@ func (p *partition) append(batch []byte) (seglog.Appended, error) {
 		p.appended += int64(len(batch))
 		p.topic.metrics.Appended(len(batch), a.LastOffset-a.BaseOffset+1)
 	}
-	if !p.fsync {
+	if !p.fsync || mutant.On(mutant.HighWatermarkBeforeFlush) {
 		p.local = max(p.local, a.LastOffset+1)
 		p.advanceLocked()
 	}

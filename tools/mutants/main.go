@@ -31,6 +31,9 @@ type mutant struct {
 var mutants = []mutant{
 	{"skip-fsync", "./broker/internal/seglog", "TestFlushedBatchesSurviveCrash"},
 	{"compaction-drops-newest", "./broker/internal/seglog", "TestCompactionKeepsTheNewest"},
+	{"forget-fifth-batch", "./broker/internal/seglog", "TestSequences"},
+	{"high-watermark-before-flush", "./broker", "TestNothingIsShownBeforeItsFlush"},
+	{"offset-reuse", "./broker", "TestOffsetsOfLostRecordsHaveANewEpoch"},
 	{"ack-before-append", "./broker", "TestAcknowledgedBatchesAreInTheLog"},
 	{"group-answer-before-append", "./broker/internal/group", "TestNothingIsAnsweredBeforeTheAppend"},
 	{"group-empty-while-loading", "./broker/internal/group", "TestNoEmptyGroupBeforeTheReplayHasEnded"},

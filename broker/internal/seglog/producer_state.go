@@ -11,6 +11,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/millrace/millrace/internal/mutant"
 )
 
 // keptBatches is how many batches a producer may have in flight, and so how many
@@ -100,9 +102,8 @@ func (ps *producers) update(h *Header, nowMs int64) {
 	if p.epoch != h.ProducerEpoch {
 		p.epoch, p.batches = h.ProducerEpoch, p.batches[:0]
 	}
-	if len(p.batches) == keptBatches {
-		copy(p.batches, p.batches[1:])
-		p.batches = p.batches[:keptBatches-1]
+	if len(p.batches) == keptBatches || len(p.batches) == keptBatches-1 && mutant.On(mutant.ForgetFifthBatch) {
+		p.batches = append(p.batches[:0], p.batches[1:]...)
 	}
 	p.lastSeen = nowMs
 	p.batches = append(p.batches, sequenced{
