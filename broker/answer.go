@@ -20,6 +20,7 @@ import (
 // however long it is, and however slow its client.
 type answer struct {
 	buf     []byte
+	pooled  *[]byte // whose buf was; nil: none yet
 	pieces  []piece // in order
 	outside int     // bytes of all pieces
 	inline  int     // bytes of slices that were read into buf
@@ -60,17 +61,26 @@ func (a *answer) take(s *seglog.Slice) error {
 // size is the number of bytes to send.
 func (a *answer) size() int { return len(a.buf) + a.outside }
 
-// release gives the pieces back.
+// release gives the pieces and the buffer back.
 func (a *answer) release() {
 	for i := range a.pieces {
 		a.pieces[i].slice.Release()
 	}
 	a.pieces, a.outside, a.inline = nil, 0, 0
+	if a.pooled != nil {
+		*a.pooled = a.buf
+		putBuffer(a.pooled)
+		a.pooled, a.buf = nil, nil
+	}
 }
 
 // appendResponse appends a framed response. The header of an ApiVersions
 // response never has tagged fields: who reads it may not know them yet.
 func (a *answer) appendResponse(correlationID int32, resp kmsg.Response) {
+	if a.buf == nil { // not before: a request may be parked for long
+		a.pooled = getBuffer(inlineBytes)
+		a.buf = (*a.pooled)[:0]
+	}
 	at := a.size()
 	start := len(a.buf)
 	a.buf = append(a.buf, 0, 0, 0, 0)

@@ -35,7 +35,7 @@ type Broker struct {
 	topics     *registry
 	groups     *group.Coordinator
 	ids        *producerIDs
-	mem        *requestMemory
+	mem        *requestBudget
 	sessions   *fetchSessions
 	apis       map[int16]*api
 	counts     *brokerMetrics
@@ -68,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg,
 		log: cfg.Logger,
-		mem: newRequestMemory(cfg.RequestMemory),
+		mem: newRequestBudget(cfg.RequestMemory),
 
 		sessions: newFetchSessions(cfg.FetchSessions),
 		slots:    make(chan struct{}, cfg.MaxConnections),

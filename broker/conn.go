@@ -40,7 +40,7 @@ type conn struct {
 type frame struct {
 	buf     []byte
 	pooled  *[]byte
-	charge  *charge
+	charge  *frameCharge
 	arrived time.Time // its length
 }
 
@@ -163,7 +163,7 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	if size < 0 || size > c.b.cfg.RequestMaxBytes {
 		return frame{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", errFrameSize, size, c.b.cfg.RequestMaxBytes)
 	}
-	f := frame{pooled: getBuffer(), charge: &charge{mem: c.b.mem}, arrived: time.Now()}
+	f := frame{pooled: getBuffer(size), charge: c.b.mem.charge(), arrived: time.Now()}
 	f.buf = (*f.pooled)[:0]
 	if err := c.readBody(ctx, &f, size); err != nil {
 		f.done()
@@ -178,7 +178,7 @@ func (c *conn) readBody(ctx context.Context, f *frame, size int) error {
 	left := c.b.cfg.RequestTimeout
 	for len(f.buf) < size {
 		n := min(size-len(f.buf), max(firstChunk, min(len(f.buf), longestChunk)))
-		if err := f.charge.add(ctx, int64(n)); err != nil {
+		if err := f.charge.add(ctx, len(f.buf), n); err != nil {
 			return err
 		}
 		start := time.Now()
@@ -222,9 +222,8 @@ func (c *conn) deadline(ctx context.Context, d time.Duration) error {
 
 func (c *conn) answerFrames(ctx context.Context) error {
 	for f := range c.frames {
-		out := getBuffer()
 		c.timing.Arrive(f.arrived, len(head{})+len(f.buf))
-		a := answer{buf: (*out)[:0]}
+		var a answer
 		err := c.b.handle(ctx, c, f.buf, &a)
 		f.done()
 		size := a.size()
@@ -233,10 +232,6 @@ func (c *conn) answerFrames(ctx context.Context) error {
 		}
 		c.timing.Finish(size)
 		a.release()
-		if a.buf != nil {
-			*out = a.buf
-		}
-		putBuffer(out)
 		if err != nil {
 			return err
 		}

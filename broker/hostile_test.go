@@ -159,6 +159,28 @@ func stuckClients(t *testing.T, sent int) {
 	}
 }
 
+// Long half frames that fill the memory hold up long requests only.
+func TestShortRequestsPassLongOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, broker.Config{RequestMemory: 4 << 20})
+		c := dial(t, b)
+		mustCreate(c, "t", 1)
+		for range 8 {
+			nc := dial(t, b).nc
+			go func() { _, _ = nc.Write(append([]byte{0x06, 0x00, 0x00, 0x00}, make([]byte, 5<<20)...)) }()
+		}
+		synctest.Wait()
+		start := time.Now()
+		for range 100 {
+			mustProduce(c, "t", "small")
+			metadataOf(c, 9)
+		}
+		if took := time.Since(start); took > 0 {
+			t.Errorf("short requests were held up for %v", took)
+		}
+	})
+}
+
 // Half-read frames that fill the memory must not wait for each other for ever.
 func TestRequestMemoryDoesNotDeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -10,9 +10,61 @@ import (
 	"github.com/millrace/millrace/internal/invariant"
 )
 
-// requestMemory bounds the bytes of all requests that are being read or
+// A requestBudget bounds the bytes of all requests that are being read or
 // handled. A frame is charged as its bytes arrive, never by what its length
-// claims: who sends little can hold little.
+// claims: who sends little can hold little. The beginnings of frames have a part of
+// the memory for themselves: however much waits in long frames, the short requests
+// of others (heartbeats, fetches) go on.
+type requestBudget struct{ beginnings, rests *requestMemory }
+
+// beginning is how much of a frame is charged to the beginnings.
+const beginning = 64 << 10
+
+func newRequestBudget(limit int64) *requestBudget {
+	quarter := limit / 4
+	return &requestBudget{newRequestMemory(quarter), newRequestMemory(limit - quarter)}
+}
+
+// inUse is the sum of all charges.
+func (b *requestBudget) inUse() int64 { return b.beginnings.inUse() + b.rests.inUse() }
+
+// A frameCharge is what one frame uses of both parts.
+type frameCharge struct{ beginning, rest charge }
+
+func (b *requestBudget) charge() *frameCharge {
+	return &frameCharge{charge{mem: b.beginnings}, charge{mem: b.rests}}
+}
+
+// add takes n more bytes behind those that the frame has, and waits for them if
+// need be. Who waits for the rest holds a beginning, never the other way round:
+// nobody waits for himself.
+func (c *frameCharge) add(ctx context.Context, has, n int) error {
+	if has+n <= beginning {
+		return c.beginning.add(ctx, int64(n))
+	}
+	return c.rest.add(ctx, int64(n))
+}
+
+// waits notes that the request waits for its client, and tells whether others
+// wait for memory that it holds. If they come to do so later, hurry is called.
+func (c *frameCharge) waits(hurry func()) (pressed bool) {
+	pressed = c.beginning.waits(hurry)
+	return c.rest.waits(hurry) || pressed
+}
+
+// came ends waits.
+func (c *frameCharge) came() {
+	c.beginning.came()
+	c.rest.came()
+}
+
+// release gives all back. It may be called twice.
+func (c *frameCharge) release() {
+	c.beginning.release()
+	c.rest.release()
+}
+
+// requestMemory is a bounded amount of memory.
 //
 // When all is in use, connections wait. Frames that are half read must then
 // arrive at some speed or their connections end (see hurry). And so that
@@ -131,22 +183,41 @@ func (m *requestMemory) inUse() int64 {
 	return m.used
 }
 
-// Buffers of frames and answers are reused up to this size.
-const pooledBytes = 1 << 20
+// Buffers of frames and answers are reused up to pooledBytes, those of short
+// frames by themselves: a fetch that is parked holds its frame, and is not to hold
+// what a long produce has left behind.
+const (
+	shortBytes  = 2 << 10
+	pooledBytes = 1 << 20
+)
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
+var (
+	shortBuffers = newBuffers(shortBytes)
+	longBuffers  = newBuffers(16 << 10)
+)
 
-// getBuffer returns an empty buffer.
-func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
+func newBuffers(n int) *sync.Pool {
+	return &sync.Pool{New: func() any { b := make([]byte, 0, n); return &b }}
+}
+
+// getBuffer returns an empty buffer for about n bytes.
+func getBuffer(n int) *[]byte {
+	if n <= shortBytes {
+		return shortBuffers.Get().(*[]byte)
+	}
+	return longBuffers.Get().(*[]byte)
+}
 
 // putBuffer takes back a buffer that nobody looks at any more.
 func putBuffer(b *[]byte) {
 	if invariant.Enabled {
 		clear(*b) // what still aliases it fails at once
 	}
-	if cap(*b) > pooledBytes {
-		return
-	}
 	*b = (*b)[:0]
-	buffers.Put(b)
+	switch {
+	case cap(*b) <= shortBytes:
+		shortBuffers.Put(b)
+	case cap(*b) <= pooledBytes:
+		longBuffers.Put(b)
+	}
 }

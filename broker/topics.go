@@ -211,30 +211,53 @@ func (r *registry) warnOfMissing(t *topic, n int32) {
 
 // extend opens the logs that t lacks to have n partitions, and returns all n.
 // Folders that are missing are made, durably. After an error nothing of it stays open.
-func (r *registry) extend(ctx context.Context, t *topic, n int32) (_ []*partition, err error) {
+func (r *registry) extend(ctx context.Context, t *topic, n int32) ([]*partition, error) {
 	old := t.partitions()
-	parts := slices.Clone(old)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, closeLogs(parts[len(old):]))
-		}
-	}()
-	dir, made := r.topicDir(t.id), false
-	for i := len(old); i < int(n); i++ {
-		pdir := filepath.Join(dir, strconv.Itoa(i))
+	opened := make([]*partition, int(n)-len(old))
+	dir := r.topicDir(t.id)
+	var made atomic.Bool
+	err := inParallel(len(opened), func(i int) (err error) {
+		at := len(old) + i
+		pdir := filepath.Join(dir, strconv.Itoa(at))
 		if _, err := r.cfg.FS.Stat(pdir); err != nil {
-			made = true
+			made.Store(true)
 		}
-		p, err := r.openPartition(ctx, t, i, pdir)
-		if err != nil {
-			return nil, fmt.Errorf("open partition %s-%d: %w", t.name, i, err)
+		if opened[i], err = r.openPartition(ctx, t, at, pdir); err != nil {
+			return fmt.Errorf("open partition %s-%d: %w", t.name, at, err)
 		}
-		parts = append(parts, p)
-	}
-	if made {
+		return nil
+	})
+	if err == nil && made.Load() {
 		err = syncDirs(r.cfg.FS, dir, r.topicsDir())
 	}
-	return parts, err
+	if err != nil {
+		opened = slices.DeleteFunc(opened, func(p *partition) bool { return p == nil })
+		return nil, errors.Join(err, closeLogs(opened))
+	}
+	return append(slices.Clone(old), opened...), nil
+}
+
+// inParallel calls fn for 0 to n-1 until one fails, some calls at a time where
+// there are many: what takes the time is syncs.
+func inParallel(n int, fn func(i int) error) error {
+	const atOnce, each = 16, 8 // calls under way, and calls that a goroutine more is worth
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var wg sync.WaitGroup
+	for range min((n+each-1)/each, atOnce) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && failed.Load() == nil; i = int(next.Add(1)) - 1 {
+				if err := fn(i); err != nil {
+					failed.CompareAndSwap(nil, &err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (r *registry) openPartition(ctx context.Context, t *topic, i int, dir string) (*partition, error) {

@@ -20,6 +20,7 @@ type brokerFlags struct {
 	flush    string
 	logLevel string
 	metrics  string
+	pprof    bool
 }
 
 func newBroker() *cobra.Command {
@@ -43,7 +44,7 @@ everything else is logged to standard error.
 			if err := flags.apply(&cfg, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			return runBroker(cmd.Context(), cfg, flags.metrics, cmd.OutOrStdout())
+			return runBroker(cmd.Context(), cfg, &flags, cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()
@@ -60,6 +61,7 @@ everything else is logged to standard error.
 	f.Int64Var(&cfg.RequestMemory, "request-memory", 256<<20, "bytes of all requests in memory together")
 	f.DurationVar(&cfg.GroupInitialRebalanceDelay, "group-initial-rebalance-delay", 0, "how long a new group waits for more members")
 	f.StringVar(&flags.metrics, "metrics", "", "`host:port` of an HTTP server with /metrics (Prometheus) and /healthz; without a host 127.0.0.1; empty: none")
+	f.BoolVar(&flags.pprof, "pprof", false, "serve Go's profiles too, under /debug/pprof/ of --metrics")
 	f.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
@@ -80,14 +82,14 @@ func (f *brokerFlags) apply(cfg *broker.Config, logs io.Writer) error {
 	return nil
 }
 
-// runBroker serves until ctx ends, with metrics at an address if there is one.
-func runBroker(ctx context.Context, cfg broker.Config, metricsAddr string, out io.Writer) (err error) {
-	m, err := listenMetrics(metricsAddr, cfg.Logger)
+// runBroker serves until ctx ends, with metrics if there is an address for them.
+func runBroker(ctx context.Context, cfg broker.Config, flags *brokerFlags, out io.Writer) (err error) {
+	m, err := listenMetrics(flags.metrics, cfg.Logger)
 	if err != nil {
 		return err
 	}
 	if m != nil {
-		cfg.Metrics = m.registry
+		cfg.Metrics, m.profiles = m.registry, flags.pprof
 	}
 	b, err := broker.Open(ctx, cfg)
 	if err != nil {

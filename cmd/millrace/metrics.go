@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type metricsServer struct {
 	listener net.Listener
 	server   *http.Server
 	log      *slog.Logger
+	profiles bool // /debug/pprof/ is served too
 	wg       sync.WaitGroup
 }
 
@@ -67,7 +69,12 @@ func (m *metricsServer) serve(health func() error) {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	m.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}
+	if m.profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	m.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute}
 	m.wg.Go(func() {
 		if err := m.server.Serve(m.listener); !errors.Is(err, http.ErrServerClosed) {
 			m.log.Error("metrics", "err", err)

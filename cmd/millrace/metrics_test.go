@@ -52,7 +52,7 @@ func TestMetricsOverHTTP(t *testing.T) {
 		cfg := broker.Config{
 			Dir: "/data", FS: fs, Listen: "127.0.0.1:0", Logger: slog.New(slog.NewTextHandler(logs, nil)), Flush: broker.FlushPolicy{Mode: broker.FlushBatch},
 		}
-		ended <- runBroker(ctx, cfg, ":0", writerFunc(func(b []byte) (int, error) {
+		ended <- runBroker(ctx, cfg, &brokerFlags{metrics: ":0"}, writerFunc(func(b []byte) (int, error) {
 			defer close(listening)
 			return out.Write(b)
 		}))
@@ -86,8 +86,10 @@ func TestMetricsOverHTTP(t *testing.T) {
 	if code, text := get(t, url[1]+"/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(text, "t-0") {
 		t.Errorf("/healthz with a log that has failed: %d, %q", code, text)
 	}
-	if code, _ := get(t, url[1]+"/"); code != http.StatusNotFound {
-		t.Errorf("/: %d", code)
+	for _, path := range []string{"/", "/debug/pprof/heap"} { // profiles are there if asked for only
+		if code, _ := get(t, url[1]+path); code != http.StatusNotFound {
+			t.Errorf("%s: %d", path, code)
+		}
 	}
 	stop()
 	if err := <-ended; err == nil { // the log that has failed can't be flushed
@@ -106,7 +108,7 @@ func TestMetricsAddressInUse(t *testing.T) {
 	}
 	defer m.Close()
 	var out bytes.Buffer
-	if err := runBroker(t.Context(), broker.Config{Logger: quiet}, m.addr(), &out); err == nil || out.Len() > 0 {
+	if err := runBroker(t.Context(), broker.Config{Logger: quiet}, &brokerFlags{metrics: m.addr()}, &out); err == nil || out.Len() > 0 {
 		t.Errorf("serves on an address in use: %v, %q", err, out.String())
 	}
 }
