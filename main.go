@@ -6,8 +6,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,12 +28,18 @@ const closeBound = 30 * time.Second
 //	--brokers HOST:PORT,...  run on a Kafka cluster; without it the bundled broker runs in the process
 //	--data DIR               the folder of logs and stores (millrace-data)
 //	--listen HOST:PORT       where the bundled broker listens (127.0.0.1:9092)
+//	--memory-limit SIZE      memory of state and records in hand, as 512M or 2G (512M); Go's heap is
+//	                         bounded by it too, unless GOMEMLIMIT says otherwise
 func Main(t *processor.Topology) {
 	var cfg Config
 	brokers := flag.String("brokers", "", "addresses `host:port,...` of a Kafka cluster; without it the bundled broker runs in this process")
 	flag.StringVar(&cfg.Data, "data", "millrace-data", "`folder` of the bundled broker's logs and of the stores")
 	flag.StringVar(&cfg.Listen, "listen", "127.0.0.1:9092", "`host:port` at which the bundled broker listens")
+	flag.Var((*size)(&cfg.Engine.MemoryLimit), "memory-limit", "`bytes` of state and of records in hand, with K, M or G behind it; 512M")
 	flag.Parse()
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(processor.HeapLimit(cfg.Engine.MemoryLimit))
+	}
 	if *brokers != "" {
 		cfg.Brokers = strings.Split(*brokers, ",")
 	}
@@ -41,6 +50,27 @@ func Main(t *processor.Topology) {
 		fmt.Fprintln(os.Stderr, t.ApplicationID()+":", err)
 		os.Exit(1)
 	}
+}
+
+// size is a number of bytes as a flag: 1024, 512M, 2GiB.
+type size int64
+
+func (s *size) String() string { return strconv.FormatInt(int64(*s), 10) }
+
+func (s *size) Set(text string) error {
+	number := strings.TrimSuffix(strings.TrimSuffix(text, "B"), "i")
+	shift := 0
+	if n := len(number); n > 0 {
+		if i := strings.IndexByte("KMGT", number[n-1]); i >= 0 {
+			number, shift = number[:n-1], 10*(i+1)
+		}
+	}
+	v, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || v <= 0 || v > math.MaxInt64>>shift {
+		return fmt.Errorf("%q is not a size such as 512M", text)
+	}
+	*s = size(v << shift)
+	return nil
 }
 
 // Run starts t and waits until ctx ends, which closes it gracefully within 30

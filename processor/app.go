@@ -99,6 +99,9 @@ type TaskProgress = runtime.TaskProgress
 // A Drop says where records were dropped, and for which reason.
 type Drop = runtime.Drop
 
+// MemoryUse is what an App takes of its Config.MemoryLimit.
+type MemoryUse = runtime.MemoryUse
+
 // InputProgress is how far an input of a task is.
 type InputProgress = runtime.InputProgress
 
@@ -114,11 +117,14 @@ func (c Config) link() link.Config {
 }
 
 func (c Config) runtime() runtime.Config {
+	lc := c.link()
+	flight := min(int32(runtime.FlightBytes(c.MemoryLimit)), 16<<20) // fits: it has a bound
+	lc.Extra = append([]kgo.Opt{kgo.FetchMaxBytes(flight), kgo.FetchMaxPartitionBytes(min(flight, 1<<20))}, lc.Extra...)
 	return runtime.Config{
-		Link: c.link(), Stores: c.Stores, Workers: c.Workers,
-		CommitInterval: c.CommitInterval, OpenBytes: c.OpenBytes, Replication: c.ReplicationFactor,
+		Link: lc, Stores: c.Stores, Workers: c.Workers,
+		CommitInterval: c.CommitInterval, OpenBytes: c.OpenBytes, MemoryLimit: c.MemoryLimit, Replication: c.ReplicationFactor,
 		SessionTimeout: c.SessionTimeout, Stay: c.StayOnClose,
-		MaxTaskIdle: c.MaxTaskIdle, SourceIdleness: c.SourceIdleness, Policies: c.Policies(), OnFailure: c.OnFailure,
+		MaxTaskIdle: c.MaxTaskIdle, SourceIdleness: c.SourceIdleness, EmitInterval: c.EmitInterval, Policies: c.Policies(), OnFailure: c.OnFailure,
 		Listener: c.Listener, Log: c.Logger,
 	}
 }

@@ -26,6 +26,9 @@ func (a *App) Collector() prometheus.Collector {
 	c.tasks = d("tasks", "Tasks of this instance.", "phase")
 	c.commits = d("commits_total", "Commits that ended well.")
 	c.restarts = d("restarts_total", "Restarts of tasks after a failure.")
+	c.limit = d("memory_limit_bytes", "Config.MemoryLimit.")
+	c.used = d("memory_bytes", "Memory that counts against the limit, but for the caches of the stores' backend.", "kind")
+	c.stops = d("memory_stops_total", "How often records had to wait for a commit to make room.")
 	c.records = d("task_records_total", "Records processed since the task was assigned.", "task")
 	c.dropped = d("task_dropped_records_total", "Records dropped by the rules of a step, or by the policy for failures.", "task", "step", "reason")
 	c.streamTime = d("task_stream_time_ms", "Stream time in ms since the Unix epoch.", "task")
@@ -41,6 +44,7 @@ type collector struct {
 	all []*prometheus.Desc
 
 	state, tasks, commits, restarts                 *prometheus.Desc
+	limit, used, stops                              *prometheus.Desc
 	records, dropped, streamTime, toRestore, memory *prometheus.Desc
 	lag, uncommitted                                *prometheus.Desc
 }
@@ -64,6 +68,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.state, 1, p.State.String())
 	counter(c.commits, p.Commits)
 	counter(c.restarts, p.Restarts)
+	gauge(c.limit, p.Memory.Limit)
+	gauge(c.used, p.Memory.Uncommitted, "uncommitted")
+	gauge(c.used, p.Memory.Cached, "cached")
+	gauge(c.used, p.Memory.Queued, "queued")
+	counter(c.stops, p.Memory.Stops)
 	running := int64(0)
 	for _, t := range p.Tasks {
 		id := t.ID.String()

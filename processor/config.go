@@ -33,6 +33,15 @@ type Config struct {
 	// OpenBytes is how much changed state, in bytes over all stores, brings a commit
 	// on early. 64 MiB.
 	OpenBytes int64
+	// MemoryLimit is the memory, in bytes, that the application's state and the records
+	// in its hands may take: what is not committed, what stores keep to answer reads,
+	// the caches and write buffers of Stores (unless its own options say otherwise), and
+	// what was fetched and is not processed. Commits come early when it is used much, and
+	// records wait when it is used up, while brokers are away for instance. Not in it are
+	// what functions of the program keep, and state.Memory(), which holds all in memory.
+	// Garbage is not in it either: GOMEMLIMIT bounds that, see [HeapLimit]. Several
+	// applications of a process have a limit each. 512 MiB.
+	MemoryLimit int64
 	// ReplicationFactor of the internal topics. The broker's default.
 	ReplicationFactor int16
 	// TLS, if not nil, encrypts all connections. Plain text.
@@ -60,6 +69,12 @@ type Config struct {
 	// goes on by the time that passes. A broker that is away is not an idle source. 0:
 	// stream time comes from records alone.
 	SourceIdleness time.Duration
+	// EmitInterval is the shortest time, by the time of day, between two looks of a step
+	// for results that are due by stream time: of windows that are emitted on close, of
+	// records that left and outer joins wait with. 0: it looks at each record, so that
+	// what comes out, and in which order, follows from the records alone. Kafka Streams
+	// has a second.
+	EmitInterval time.Duration
 	// OnDecodeError is the policy for records of source topics that cannot be decoded,
 	// or have a negative timestamp. [Fail].
 	OnDecodeError Policy
@@ -95,6 +110,19 @@ const (
 	StopApp      = runtime.StopApp
 	RestartTasks = runtime.RestartTasks
 )
+
+// HeapLimit is the limit of Go's heap, for debug.SetMemoryLimit, that fits to a
+// MemoryLimit: with it the garbage collector works as hard as the limit needs. What
+// the backend of the stores takes outside of the heap is beside it.
+func HeapLimit(memoryLimit int64) int64 {
+	if memoryLimit == 0 {
+		memoryLimit = runtime.DefaultMemoryLimit
+	}
+	return memoryLimit/8*7 + heapBase
+}
+
+// heapBase is what a program takes that does nothing, in bytes.
+const heapBase = 32 << 20
 
 // NoTaskIdle is the MaxTaskIdle of tasks that wait for no input.
 const NoTaskIdle = runtime.NoTaskIdle

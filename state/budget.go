@@ -60,6 +60,24 @@ func (b *Budget) cache(own int64) int64 {
 	return min(own, max(share, leastCache))
 }
 
+// apply gives up to which size a store lets committed layers wait for the base, that is
+// allowed own by itself: all stores together an eighth of their part.
+func (b *Budget) apply(own int64) int64 {
+	if b == nil {
+		return own
+	}
+	return min(own, b.Layers()/8/max(b.stores.Load(), 1))
+}
+
+// restore gives up to which size a store folds its changelog, that is allowed own by
+// itself: several may be restored at once, while others are at work.
+func (b *Budget) restore(own int64) int64 {
+	if b == nil {
+		return own
+	}
+	return min(own, b.Layers()/16)
+}
+
 // A report is what a store has told its budget.
 type report struct {
 	to            *Budget // nil: there is none

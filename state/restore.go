@@ -105,7 +105,7 @@ func (s *core[V]) Restore(recs []Change, h Header) error {
 	}
 	s.header, s.moved = h, true
 	s.Bytes()
-	if s.fold.size() >= s.opt.RestoreBytes {
+	if s.fold.size() >= s.opt.Budget.restore(s.opt.RestoreBytes) {
 		return s.unfold()
 	}
 	return nil

@@ -74,7 +74,7 @@ func (s *stack) commit(l *Layer, h Header) error {
 		s.publish()
 	}
 	s.header, s.moved = h, true
-	if s.ready >= s.opt.ApplyBytes || s.done >= maxCommitted {
+	if s.ready >= s.opt.Budget.apply(s.opt.ApplyBytes) || s.done >= maxCommitted {
 		return s.apply()
 	}
 	return nil

@@ -37,6 +37,7 @@ type App struct {
 	wg       sync.WaitGroup
 	restores chan struct{} // as many as may be restored at a time
 	pressure *pressure
+	memory   *memory
 	commits  atomic.Int64 // that ended well
 	restarts atomic.Int64 // of tasks after failures
 
@@ -70,6 +71,7 @@ func Start(ctx context.Context, p *plan.Plan, cfg Config) (*App, error) {
 		return nil, err
 	}
 	log := cfg.Log.With("app", p.App)
+	mem := newMemory(&cfg)
 	a := &App{
 		plan: p, cfg: cfg, log: log,
 		life: newLifecycle(cfg.Listener),
@@ -80,6 +82,7 @@ func Start(ctx context.Context, p *plan.Plan, cfg Config) (*App, error) {
 		joined:   make(chan struct{}),
 		restores: make(chan struct{}, cfg.Restorers),
 		pressure: newPressure(),
+		memory:   mem,
 		slots:    map[TaskID]*slot{}, owners: map[link.Partition]*slot{}, ended: map[TaskID]chan struct{}{},
 	}
 	for _, s := range p.Subs {

@@ -34,7 +34,7 @@ func (c *commit) has(s *slot) bool {
 // commitIfDue starts a commit when the interval is over or too much is open.
 func (w *worker) commitIfDue(now time.Time) {
 	due := now.Sub(w.lastCommit) >= w.app.cfg.CommitInterval
-	if w.inFlight != nil || !due && w.dirty < w.openBytes() {
+	if w.inFlight != nil || !due && w.dirty < w.openBytes() && !w.hurried() {
 		return
 	}
 	w.lastCommit = now
@@ -146,6 +146,7 @@ func (w *worker) settle(ctx context.Context, c *commit) error {
 // that waited for it.
 func (w *worker) finishCommit(c *commit, err error) {
 	w.inFlight = nil
+	defer w.app.roomier()
 	if w.failure != nil {
 		w.restart()
 		return

@@ -33,9 +33,13 @@ type Config struct {
 	CommitInterval time.Duration // 30s
 	OpenBytes      int64         // uncommitted state that brings a commit on, all stores together. 64 MiB
 	QueueBytes     int64         // fetched and not processed, for each task, before its inputs are paused. 8 MiB
-	BaseLagBytes   int64         // committed bytes of a store that are not durable before a flush. 64 MiB
-	BaseLagTime    time.Duration // their age before a flush. 30s
-	PurgeInterval  time.Duration // between deletions of what was read of repartition topics. 30s
+	// MemoryLimit is the memory, in bytes, that stores, their backend, queues and what is
+	// under way to and from the brokers may take all together. A StoreOptions.Budget is
+	// used as it is, for the stores' part. DefaultMemoryLimit.
+	MemoryLimit   int64
+	BaseLagBytes  int64         // committed bytes of a store that are not durable before a flush. 64 MiB
+	BaseLagTime   time.Duration // their age before a flush. 30s
+	PurgeInterval time.Duration // between deletions of what was read of repartition topics. 30s
 
 	Replication      int16         // of internal topics. -1: the broker's default
 	SessionTimeout   time.Duration // 45s
@@ -50,6 +54,10 @@ type Config struct {
 	// SourceIdleness is for how long all inputs of a task must be known to have
 	// nothing new for its stream time to go on. 0: it never does without a record.
 	SourceIdleness time.Duration
+
+	// EmitInterval is the shortest time between two looks of an operator for results
+	// that are due by stream time: of windows on close, of joins. 0: at each record.
+	EmitInterval time.Duration
 
 	// Policies are those for records that fail, where a node has none of its own.
 	Policies plan.Policies
@@ -85,6 +93,7 @@ func (c Config) withDefaults() Config {
 	def(&c.CommitInterval, 30*time.Second)
 	def(&c.OpenBytes, 64<<20)
 	def(&c.QueueBytes, 8<<20)
+	def(&c.MemoryLimit, DefaultMemoryLimit)
 	def(&c.BaseLagBytes, 64<<20)
 	def(&c.BaseLagTime, 30*time.Second)
 	def(&c.PurgeInterval, 30*time.Second)
@@ -138,12 +147,14 @@ func (c *Config) check() error {
 	positive("CommitInterval", int64(c.CommitInterval))
 	positive("OpenBytes", c.OpenBytes)
 	positive("QueueBytes", c.QueueBytes)
+	positive("MemoryLimit", c.MemoryLimit)
 	positive("BaseLagBytes", c.BaseLagBytes)
 	positive("BaseLagTime", int64(c.BaseLagTime))
 	positive("PurgeInterval", int64(c.PurgeInterval))
 	positive("SessionTimeout", int64(c.SessionTimeout))
 	positive("RebalanceTimeout", int64(c.RebalanceTimeout))
 	positive("SourceIdleness", int64(c.SourceIdleness))
+	positive("EmitInterval", int64(c.EmitInterval))
 	positive("CloseTimeout", int64(c.CloseTimeout))
 	positive("Link.MaxRecordBytes", int64(c.Link.MaxRecordBytes))
 	if c.Replication < -1 {

@@ -30,6 +30,8 @@ func (e env) StreamTime() int64 { return e.t.streamTime }
 
 func (e env) WallTime() int64 { return e.t.now }
 
+func (e env) EmitInterval() int64 { return e.t.cfg.EmitInterval }
+
 func (e env) Observed(n *plan.Node) *int64 { return e.t.observed(n.Name) }
 
 func (e env) AtTime(n *plan.Node, fn func(int64) error) {

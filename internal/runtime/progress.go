@@ -14,6 +14,7 @@ type Progress struct {
 	Commits int64 // of all workers, that ended well
 	// Restarts counts the restarts of tasks after failures.
 	Restarts int64
+	Memory   MemoryUse
 	Tasks    []TaskProgress
 }
 
@@ -68,7 +69,7 @@ func (p Progress) Lag() int64 {
 func (a *App) Progress() Progress {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p := Progress{State: a.life.get(), Commits: a.commits.Load(), Restarts: a.restarts.Load()}
+	p := Progress{State: a.life.get(), Commits: a.commits.Load(), Restarts: a.restarts.Load(), Memory: a.memory.use()}
 	for _, s := range a.tasks() {
 		t := TaskProgress{
 			ID: s.id, Running: s.phase == running, Records: s.processed.Load(),

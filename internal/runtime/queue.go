@@ -13,6 +13,7 @@ import (
 // A queue holds what was fetched of an input and not yet given to its task.
 type queue struct {
 	pressure *pressure
+	memory   *memory
 	flow     flow
 	input    link.Partition
 	limit    int64
@@ -94,11 +95,17 @@ func (q *queue) close() {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.batches = nil
+	q.memory.queued.Add(-q.bytes)
+	q.bytes = 0
 	q.setFull(false)
 }
 
 func (q *queue) add(n int64) {
+	if q.closed {
+		return
+	}
 	q.bytes += n
+	q.memory.queued.Add(n)
 	q.setFull(q.bytes >= q.limit && !q.paused && !q.closed)
 }
 

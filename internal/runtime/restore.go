@@ -27,6 +27,7 @@ func (a *App) bring(s *slot, before chan struct{}) {
 		s.phase, s.given = running, true
 		s.worker.do(func() { s.worker.start(s) })
 		a.mu.Unlock()
+		a.roomier()
 		a.member.Resume(s.need...)
 		a.refresh()
 		return
@@ -70,8 +71,8 @@ func (a *App) prepare(s *slot, before chan struct{}) error {
 		Sub: s.sub, Partition: s.id.Partition, Stores: storesOf(s), Out: laneOutputs{s.worker},
 		Start: s.origins, Now: time.Now().UnixMilli(),
 		MaxIdle: a.cfg.maxIdle(), SourceIdleness: a.cfg.SourceIdleness.Milliseconds(),
-		ConfirmEvery: confirmEvery.Milliseconds(),
-		Policies:     a.cfg.Policies, Pause: s.pause, Report: s.report(a),
+		ConfirmEvery: confirmEvery.Milliseconds(), EmitInterval: a.cfg.EmitInterval.Milliseconds(),
+		Policies: a.cfg.Policies, Pause: s.pause, Report: s.report(a),
 	})
 	return err
 }
@@ -283,7 +284,9 @@ func (a *App) restore(s *slot, o *openStore, from, end int64) error {
 func (a *App) closeSlot(s *slot) {
 	defer close(s.closed)
 	s.drop()
-	if err := a.closeStores(s); err != nil {
+	err := a.closeStores(s)
+	a.roomier()
+	if err != nil {
 		a.log.Warn("the task's state was not closed well: what is missing is restored later", "task", s.id, "err", err)
 	}
 }

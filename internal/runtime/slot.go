@@ -154,8 +154,9 @@ func (a *App) newSlot(id TaskID, sub *plan.Sub) *slot {
 		s.inputs[p] = in
 		s.need = append(s.need, p)
 	}
+	limit := a.queueBytes() / int64(max(len(s.inputs), 1))
 	for p, in := range s.inputs {
-		in.queue = &queue{pressure: a.pressure, flow: a.member, input: p, limit: a.cfg.QueueBytes / int64(len(s.inputs))}
+		in.queue = &queue{pressure: a.pressure, memory: a.memory, flow: a.member, input: p, limit: limit}
 	}
 	s.ctx, s.cancel = context.WithCancel(a.hard)
 	s.streamTime.Store(NoTime)

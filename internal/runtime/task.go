@@ -103,6 +103,9 @@ type TaskConfig struct {
 	// Now is the time of day, in ms since the Unix epoch.
 	Now int64
 
+	// EmitInterval is that of [plan.Env].
+	EmitInterval int64
+
 	// Policies are the application's for records that fail.
 	Policies plan.Policies
 	// Pause waits before a record is tried again, and fails when the task is to end.

@@ -152,7 +152,7 @@ func (w *worker) takeMessages() {
 // step processes a slice of one task's records. false means that there is nothing
 // to do, or that a commit must end first.
 func (w *worker) step(now time.Time) bool {
-	if w.inFlight != nil && w.dirty >= 2*w.openBytes() {
+	if w.inFlight != nil && w.dirty >= 2*w.openBytes() || w.stuffed(now) {
 		return false
 	}
 	s := w.next()

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -36,11 +37,15 @@ func (o option) apply(b *backend) { o(b) }
 
 // BlockCache sets the memory of the cache of blocks that all DBs of the backend
 // share, in bytes. The default is 64 MiB.
-func BlockCache(bytes int64) Option { return option(func(b *backend) { b.cacheBytes = bytes }) }
+func BlockCache(bytes int64) Option {
+	return option(func(b *backend) { b.cacheBytes, b.chosen = bytes, true })
+}
 
 // WriteBuffer sets up to which size in bytes a task's writes gather in memory before
 // they are written to a file. The default is 16 MiB.
-func WriteBuffer(bytes int64) Option { return option(func(b *backend) { b.memtableBytes = bytes }) }
+func WriteBuffer(bytes int64) Option {
+	return option(func(b *backend) { b.memtableBytes, b.chosen = bytes, true })
+}
 
 // Budget sets both by the parts of b. What tasks have in their write buffers Pebble
 // takes off the cache of blocks, so that this one has both parts, and a single
@@ -49,6 +54,7 @@ func Budget(b *state.Budget) Option {
 	return option(func(to *backend) {
 		to.cacheBytes = b.BlockCache() + b.WriteBuffers()
 		to.memtableBytes = min(max(b.WriteBuffers()/16, 256<<10), 16<<20)
+		to.chosen = true
 	})
 }
 
@@ -59,19 +65,39 @@ func At(dir string, opts ...Option) state.Backend {
 	for _, o := range opts {
 		o.apply(b)
 	}
-	b.cache = pebble.NewCache(b.cacheBytes)
 	return b
 }
 
 type backend struct {
 	root                      *folder.Root
-	cache                     *pebble.Cache
 	cacheBytes, memtableBytes int64
-	closed                    bool
+	chosen                    bool // by options: UseBudget leaves them
+
+	mu    sync.Mutex
+	cache *pebble.Cache // made by the first Open
 }
 
 func (b *backend) String() string { return kind }
 func (b *backend) Dir() string    { return b.root.Dir() }
+
+// UseBudget implements [state.Budgeted].
+func (b *backend) UseBudget(to *state.Budget) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cache == nil && !b.chosen {
+		Budget(to).apply(b)
+	}
+}
+
+// blocks gives the cache that all DBs share.
+func (b *backend) blocks() *pebble.Cache {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cache == nil {
+		b.cache = pebble.NewCache(b.cacheBytes)
+	}
+	return b.cache
+}
 
 func (b *backend) Open(path string) (state.DB, error) {
 	full, err := b.root.Take(path)
@@ -90,11 +116,12 @@ func (b *backend) Open(path string) (state.DB, error) {
 func (b *backend) SetAside(path, cause string) error { return b.root.SetAside(path, cause) }
 
 func (b *backend) Close() error {
-	if b.closed {
-		return nil
+	b.mu.Lock()
+	if b.cache != nil {
+		b.cache.Unref()
+		b.cache = nil
 	}
-	b.closed = true
-	b.cache.Unref()
+	b.mu.Unlock()
 	return b.root.Close()
 }
 
@@ -106,7 +133,7 @@ func openDB(fsys vfs.FS, full string, b *backend) (*db, error) {
 	}
 	opts := &pebble.Options{
 		FS:                          fsys,
-		Cache:                       b.cache,
+		Cache:                       b.blocks(),
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatColumnarBlocks,
 		MemTableSize:                uint64(b.memtableBytes),

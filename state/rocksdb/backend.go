@@ -36,19 +36,27 @@ func (o option) apply(l *limits) { o(l) }
 // limits are the memory that all DBs of a backend share, in bytes.
 type limits struct {
 	blockCache, writeBuffers int64
+
+	chosen bool // by options: UseBudget leaves them
 }
 
 // BlockCache sets the memory of the cache of blocks that all DBs of the backend
 // share, in bytes. The default is 64 MiB.
-func BlockCache(bytes int64) Option { return option(func(l *limits) { l.blockCache = bytes }) }
+func BlockCache(bytes int64) Option {
+	return option(func(l *limits) { l.blockCache, l.chosen = bytes, true })
+}
 
 // WriteBuffers sets up to which size in bytes the writes of all DBs of the backend
 // gather in memory before they are written to files. The default is 128 MiB.
-func WriteBuffers(bytes int64) Option { return option(func(l *limits) { l.writeBuffers = bytes }) }
+func WriteBuffers(bytes int64) Option {
+	return option(func(l *limits) { l.writeBuffers, l.chosen = bytes, true })
+}
 
 // Budget sets both to their parts of b.
 func Budget(b *state.Budget) Option {
-	return option(func(l *limits) { l.blockCache, l.writeBuffers = b.BlockCache(), b.WriteBuffers() })
+	return option(func(l *limits) {
+		l.blockCache, l.writeBuffers, l.chosen = b.BlockCache(), b.WriteBuffers(), true
+	})
 }
 
 // At makes a backend whose DBs lie in folders below dir. Nothing is touched before
@@ -71,6 +79,15 @@ type backend struct {
 
 func (b *backend) String() string { return kind }
 func (b *backend) Dir() string    { return b.root.Dir() }
+
+// UseBudget implements [state.Budgeted].
+func (b *backend) UseBudget(to *state.Budget) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.shared == nil && !b.limits.chosen {
+		Budget(to).apply(&b.limits)
+	}
+}
 
 func (b *backend) Open(path string) (state.DB, error) {
 	if !Built {
