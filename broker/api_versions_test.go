@@ -25,7 +25,7 @@ func TestApiVersionsAnnouncesWhatClientsNegotiate(t *testing.T) {
 		"Produce 0-13", "Fetch 4-18", "ListOffsets 1-11", "Metadata 0-13", "OffsetCommit 2-10", "OffsetFetch 1-10",
 		"FindCoordinator 0-6", "JoinGroup 0-9", "Heartbeat 0-4", "LeaveGroup 0-5", "SyncGroup 0-5", "DescribeGroups 0-6",
 		"ListGroups 0-5", "ApiVersions 0-4", "CreateTopics 2-7", "DeleteTopics 1-6", "DeleteRecords 0-2", "InitProducerID 0-5",
-		"OffsetForLeaderEpoch 2-4", "DescribeConfigs 1-4", "AlterConfigs 0-2", "DescribeLogDirs 1-4", "CreatePartitions 0-3", "DeleteGroups 0-2",
+		"OffsetForLeaderEpoch 2-4", "DescribeConfigs 1-4", "AlterConfigs 0-2", "DescribeLogDirs 1-5", "CreatePartitions 0-3", "DeleteGroups 0-2",
 		"ElectLeaders 0-2", "IncrementalAlterConfigs 0-1", "OffsetDelete 0-0", "DescribeCluster 0-2", "DescribeProducers 0-0", "ConsumerGroupHeartbeat 0-1", "ConsumerGroupDescribe 0-1",
 		"ListConfigResources 0-1", "DescribeTopicPartitions 0-0",
 	}

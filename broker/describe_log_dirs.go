@@ -13,7 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/vfs"
 )
 
-// DescribeLogDirs (35), versions 1-4: the one data directory, the bytes of the
+// DescribeLogDirs (35), versions 1-5: the one data directory, the bytes of the
 // logs in it, and the room on its disk where that is known.
 
 func (b *Broker) describeLogDirs(_ context.Context, r *request) kmsg.Response {

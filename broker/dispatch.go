@@ -72,7 +72,7 @@ func apis() []api {
 		{key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4, handle: (*Broker).offsetForLeaderEpoch},
 		{key: kmsg.DescribeConfigs, min: 1, max: 4, handle: (*Broker).describeConfigs},
 		{key: kmsg.AlterConfigs, min: 0, max: 2, handle: (*Broker).alterConfigs},
-		{key: kmsg.DescribeLogDirs, min: 1, max: 4, handle: (*Broker).describeLogDirs},
+		{key: kmsg.DescribeLogDirs, min: 1, max: 5, handle: (*Broker).describeLogDirs},
 		{key: kmsg.CreatePartitions, min: 0, max: 3, handle: (*Broker).createPartitions},
 		{key: kmsg.DeleteGroups, min: 0, max: 2, keeps: true, handle: (*Broker).deleteGroups},
 		{key: kmsg.ElectLeaders, min: 0, max: 2, handle: (*Broker).electLeaders},

@@ -3,6 +3,8 @@
 package broker
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -74,7 +76,10 @@ func (a *fetchAnswer) appendTo(out *answer) {
 		}
 		b = appendNoTags(b, flexible)
 	}
-	out.buf = appendNoTags(b, flexible)
+	if flexible {
+		b = a.appendNodes(b)
+	}
+	out.buf = b
 }
 
 // appendPart appends a partition. Records that can't be read become an error, if
@@ -92,14 +97,41 @@ func (a *fetchAnswer) appendPart(out *answer, p *fetchPart) {
 	if !a.IsFlexible() {
 		return
 	}
-	if p.diverged == nil {
+	switch {
+	case p.diverged != nil:
+		b := append(out.buf, 1, 0, 4+8+1) // one: tag 0 and its length
+		b = kbin.AppendInt32(b, p.diverged.epoch)
+		b = kbin.AppendInt64(b, p.diverged.end)
+		out.buf = append(b, 0)
+	case a.hints(p):
+		b := append(out.buf, 1, 1, 4+4+1) // one: tag 1 and its length
+		b = kbin.AppendInt32(b, a.b.cfg.NodeID)
+		b = kbin.AppendInt32(b, p.part.epoch)
+		out.buf = append(b, 0)
+	default:
 		out.buf = append(out.buf, 0) // no tagged fields
-		return
 	}
-	b := append(out.buf, 1, 0, 4+8+1) // one: tag 0 and its length
-	b = kbin.AppendInt32(b, p.diverged.epoch)
-	b = kbin.AppendInt64(b, p.diverged.end)
-	out.buf = append(b, 0)
+}
+
+// hints tells whether the answer says who leads a partition (KIP-951): to a client
+// that knows an old leader epoch.
+func (a *fetchAnswer) hints(p *fetchPart) bool {
+	return a.Version >= 16 && p.code == kerr.FencedLeaderEpoch.Code && p.part != nil
+}
+
+// appendNodes appends where the leaders are that partitions name: one node.
+func (a *fetchAnswer) appendNodes(b []byte) []byte {
+	for i := range a.topics {
+		if slices.ContainsFunc(a.topics[i].parts, a.hints) {
+			node := kbin.AppendInt32([]byte{2}, a.b.cfg.NodeID) // an array of one
+			node = kbin.AppendCompactString(node, a.b.host)
+			node = kbin.AppendInt32(node, a.b.port)
+			node = append(node, 0, 0)                                  // no rack, no tagged fields
+			b = kbin.AppendUvarint(append(b, 1, 0), uint32(len(node))) // one: tag 0 and its length
+			return append(b, node...)
+		}
+	}
+	return append(b, 0)
 }
 
 // appendHead appends what comes before the records of a partition.

@@ -117,6 +117,14 @@ func (p *fetchPart) diverges() bool {
 	return true
 }
 
+// epochAt is the leader epoch of the record at offset, be it there or to come.
+func (p *partition) epochAt(offset int64) int32 {
+	if offset >= p.log.LogEndOffset() {
+		return p.epoch
+	}
+	return p.log.EpochAt(offset)
+}
+
 // checkEpoch compares the leader epoch that a client knows, -1 for none.
 func (p *partition) checkEpoch(known int32) int16 {
 	switch {

@@ -107,10 +107,11 @@ func (b *Broker) listOffset(version int16, name string, q *kmsg.ListOffsetsReque
 	var err error
 	switch q.Timestamp {
 	case latestOffset:
-		a.Offset, a.LeaderEpoch = hw, p.log.LatestEpoch()
+		a.Offset, a.LeaderEpoch = hw, p.epoch // of the record to come
 		return
 	case earliestOffset, earliestLocalOffset:
 		a.Offset = p.log.LogStartOffset()
+		a.LeaderEpoch = p.epochAt(a.Offset)
 		return
 	case latestTieredOffset, earliestPending:
 		return

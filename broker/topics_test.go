@@ -234,6 +234,14 @@ func TestRestart(t *testing.T) {
 			if p := do[*kmsg.FetchResponse](c, old).Topics[0].Partitions[0]; p.ErrorCode != kerr.FencedLeaderEpoch.Code {
 				t.Errorf("fetch with the old leader epoch: code %d", p.ErrorCode)
 			}
+			old = withVersion(old, 16)
+			old.Topics[0].TopicID = id
+			hinted := do[*kmsg.FetchResponse](c, old)
+			leader := hinted.Topics[0].Partitions[0].CurrentLeader
+			if len(hinted.Brokers) != 1 || hinted.Brokers[0].NodeID != leader.LeaderID || hinted.Brokers[0].Port != again.Brokers[0].Port ||
+				hinted.Brokers[0].Host != again.Brokers[0].Host || leader.LeaderID != again.Brokers[0].NodeID || leader.LeaderEpoch != 1 {
+				t.Errorf("fetch with the old leader epoch: the leader is %+v, at %+v", leader, hinted.Brokers)
+			}
 			ends := withVersion(kmsg.NewPtrOffsetForLeaderEpochRequest(), 4)
 			q := kmsg.OffsetForLeaderEpochRequestTopicPartition{CurrentLeaderEpoch: -1, LeaderEpoch: 0}
 			ends.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "kept", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{q}}}

@@ -34,6 +34,20 @@ func (e *epochs) latest() int32 {
 	return e.list[len(e.list)-1].epoch
 }
 
+// EpochAt is the leader epoch of the record at offset, -1 if that is not known.
+func (l *Log) EpochAt(offset int64) int32 { return l.epochs.at(offset) }
+
+// at is the epoch of the record at offset, -1 if the list begins after it.
+func (e *epochs) at(offset int64) int32 {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	i := sort.Search(len(e.list), func(i int) bool { return e.list[i].start > offset })
+	if i == 0 {
+		return -1
+	}
+	return e.list[i-1].epoch
+}
+
 // assign notes that a batch of epoch begins at offset.
 func (e *epochs) assign(epoch int32, offset int64) {
 	if epoch <= e.latest() {
