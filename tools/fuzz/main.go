@@ -41,6 +41,10 @@ func main() {
 	}
 }
 
+// minimize is how long an input may be made shorter: it is tried on each that
+// covers something new, and with the go command's minute would be all that is done.
+const minimize = time.Second
+
 func run(ctx context.Context, root string, each, total time.Duration, parallel int) error {
 	all, err := targets(os.DirFS(root))
 	if err != nil {
@@ -59,7 +63,7 @@ func run(ctx context.Context, root string, each, total time.Duration, parallel i
 		}
 		tree := os.DirFS(filepath.Join(root, t.dir))
 		before := inputs(tree, t.name)
-		args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", each.String()}
+		args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", each.String(), "-fuzzminimizetime", minimize.String()}
 		if parallel > 0 {
 			args = append(args, "-parallel", strconv.Itoa(parallel))
 		}
@@ -68,7 +72,8 @@ func run(ctx context.Context, root string, each, total time.Duration, parallel i
 		out, err := cmd.CombinedOutput()
 		fmt.Printf("fuzz %s of %s: %s in %v\n", t.name, t.dir, verdict(err), time.Since(begin).Round(time.Second))
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s of %s: %w\n%s%s", t.name, t.dir, err, out, show(tree, before, inputs(tree, t.name))))
+			fmt.Printf("%s%s", out, show(tree, before, inputs(tree, t.name)))
+			errs = append(errs, fmt.Errorf("%s of %s: %w", t.name, t.dir, err))
 		}
 		if ctx.Err() != nil {
 			break

@@ -191,6 +191,9 @@ func (l *Log) settle(s *segment, end int64, snapshot []byte) {
 		if err = l.writeSnapshot(end, snapshot); err == nil {
 			err = l.writeCheckpoint(l.start.Load(), end)
 		}
+		if err == nil {
+			l.covered.Store(max(end, l.covered.Load()))
+		}
 	}
 	if err != nil { // the next roll or Close does it; until then a recovery has more to read
 		l.cfg.Logger.Warn("settle sealed segment", "file", s.path, "cause", err)

@@ -3,6 +3,7 @@
 package seglog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -44,6 +45,7 @@ type Log struct {
 	recovery  atomic.Int64  // recovery point in the checkpoint: all below is durable; written under meta
 	cleaned   atomic.Int64  // all below was compacted; written under meta
 	sparse    atomic.Int64  // batches may be missing below, not above; written under meta
+	covered   atomic.Int64  // a durable snapshot tells of the producers before it; written under meta
 	retired   []retiredFile // guarded by meta: files that wait for their removal
 	unswapped error         // guarded by meta: why no compaction may follow until the log is opened anew
 
@@ -107,8 +109,12 @@ func (l *Log) DeleteRecords(upTo int64) (logStartOffset int64, err error) {
 // moveStart makes upTo the log start offset, durably, before it removes what lies
 // below. The caller holds meta.
 func (l *Log) moveStart(upTo int64) error {
+	durable, err := l.keepProducers(upTo)
+	if err != nil {
+		return err
+	}
 	l.epochs.deleteBefore(upTo)
-	if err := l.writeCheckpoint(upTo, l.recovery.Load()); err != nil {
+	if err := l.writeCheckpoint(upTo, durable); err != nil {
 		return err
 	}
 	l.start.Store(upTo)
@@ -116,16 +122,49 @@ func (l *Log) moveStart(upTo int64) error {
 	return nil
 }
 
+// keepProducers writes a snapshot of the producers' state if segments below upTo are
+// to go that no snapshot covers, being sealed a moment ago: a recovery could not tell
+// any more that a batch which comes again was there. It returns the recovery point that
+// makes the snapshot count. The caller holds meta.
+func (l *Log) keepProducers(upTo int64) (recovery int64, err error) {
+	recovery = l.recovery.Load()
+	segs := *l.segs.Load()
+	n := below(segs, upTo)
+	if n == 0 || segs[n].base <= l.covered.Load() {
+		return recovery, nil
+	}
+	l.mu.Lock()
+	end := l.end.Load()
+	snapshot := l.producers.encode(end)
+	l.mu.Unlock()
+	if err := l.Flush(context.Background(), end); err != nil {
+		return 0, err
+	}
+	if err := l.writeSnapshot(end, snapshot); err != nil {
+		return 0, err
+	}
+	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
+		return 0, err
+	}
+	l.covered.Store(end)
+	return max(recovery, end), nil
+}
+
+// below is how many segments end at or below start, without the last one.
+func below(segs []*segment, start int64) (n int) {
+	for n < len(segs)-1 && segs[n+1].base <= start {
+		n++
+	}
+	return n
+}
+
 // dropBelow takes the segments that end at or below start off the list, but
-// never the active one, and returns them.
+// never the active one nor one that no snapshot covers, and returns them.
 func (l *Log) dropBelow(start int64) []*segment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	segs := *l.segs.Load()
-	n := 0
-	for n < len(segs)-1 && segs[n+1].base <= start {
-		n++
-	}
+	n := below(segs, min(start, l.covered.Load()))
 	if n > 0 {
 		l.publish(slices.Clone(segs[n:]))
 	}

@@ -46,12 +46,15 @@ type recovery struct {
 	last    int64 // if clean: base of the last segment
 	lastLen int64 // if clean: its bytes
 	from    int64 // where the scan of batch headers begins
-	known   int64 // the producers' state is loaded up to here
+	gone    int   // of so many segments, all below the log start offset, something is missing
+
+	snapshot int64 // of the producers' state, -1 if there is none
+	known    int64 // the producers' state is loaded up to here
 }
 
 func (r *recovery) run() error {
 	for _, step := range []func() error{
-		r.makeDir, r.completeSwaps, r.readMarks, r.openSegments, r.loadEpochs, r.loadProducers, r.scan, r.finish,
+		r.makeDir, r.completeSwaps, r.readMarks, r.loadProducers, r.openSegments, r.loadEpochs, r.scan, r.finish,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -125,11 +128,33 @@ func (r *recovery) readCleaned() error {
 	return nil
 }
 
+// loadProducers reads the newest snapshot of the producers' state that can be
+// trusted.
+func (r *recovery) loadProducers() error {
+	l := r.l
+	r.snapshot = -1
+	for _, at := range slices.Backward(r.files.snapshots) {
+		if at > r.durable {
+			continue // of batches that may be gone
+		}
+		b, err := readFile(l.cfg.FS, fileName(l.cfg.Dir, at, snapshotSuffix), 1<<30)
+		if err == nil {
+			err = l.producers.decode(b, at)
+		}
+		if err == nil {
+			r.snapshot = at
+			return nil
+		}
+		l.cfg.Logger.Warn("unusable producer snapshot", "dir", l.cfg.Dir, "offset", at, "cause", err)
+	}
+	return nil
+}
+
 // openSegments opens the segment files, without those that lie wholly below the
-// log start offset: a crash came before their removal was done.
+// log start offset and the snapshot: a crash came before their removal was done.
 func (r *recovery) openSegments() error {
 	l, bases := r.l, r.files.segments
-	for len(bases) > 1 && bases[1] <= r.start {
+	for len(bases) > 1 && bases[1] <= min(r.start, r.snapshot) {
 		if err := removeFiles(l.cfg.FS, l.cfg.Dir, bases[0]); err != nil {
 			return err
 		}
@@ -150,6 +175,7 @@ func (r *recovery) openSegments() error {
 }
 
 // loadEpochs reads the leader epochs; without the file they come from the batches.
+// With it and the snapshot it is known where the scan begins.
 func (r *recovery) loadEpochs() error {
 	r.from = math.MaxInt64
 	l := r.l
@@ -163,30 +189,12 @@ func (r *recovery) loadEpochs() error {
 		}
 		r.from, l.epochs.dirty = r.start, true
 	}
-	return nil
-}
-
-// loadProducers reads the newest snapshot of the producers' state that can be
-// trusted, and so decides where the scan begins.
-func (r *recovery) loadProducers() error {
-	l := r.l
-	r.known = r.start
-	if len(r.segs) > 0 {
-		r.known = min(r.start, r.segs[0].base) // also from what was deleted and is still there
-	}
-	for _, at := range slices.Backward(r.files.snapshots) {
-		if at > r.durable {
-			continue // of batches that may be gone
+	r.known = r.snapshot
+	if r.snapshot < 0 {
+		r.known = r.start
+		if len(r.segs) > 0 {
+			r.known = min(r.start, r.segs[0].base) // also from what was deleted and is still there
 		}
-		b, err := readFile(l.cfg.FS, fileName(l.cfg.Dir, at, snapshotSuffix), 1<<30)
-		if err == nil {
-			err = l.producers.decode(b, at)
-		}
-		if err == nil {
-			r.known = at
-			break
-		}
-		l.cfg.Logger.Warn("unusable producer snapshot", "dir", l.cfg.Dir, "offset", at, "cause", err)
 	}
 	r.from = min(r.from, r.known)
 	if !r.clean {
@@ -210,6 +218,9 @@ func (r *recovery) scan() error {
 			want = r.segs[i+1].base
 			continue
 		}
+		if s.base <= r.start && !r.meets(s.base, want) {
+			r.gone, want = i, s.base // the removal of those before it was cut short
+		}
 		var next int64
 		var err error
 		switch {
@@ -221,6 +232,10 @@ func (r *recovery) scan() error {
 			next, err = r.scanSegment(s)
 		}
 		if ce, ok := errors.AsType[*CorruptError](err); ok {
+			if !last && r.segs[i+1].base <= r.start {
+				r.gone, want = i+1, r.segs[i+1].base // nobody reads it any more
+				continue
+			}
 			return r.cut(i, r.meets(s.base, want), ce)
 		}
 		if err != nil {
@@ -368,15 +383,16 @@ func (r *recovery) finish() error {
 	l := r.l
 	if end := l.end.Load(); end < r.start {
 		// Records below the log start offset are all that is left: start anew there.
-		for _, s := range r.segs {
-			s.drop()
-			if err := removeFiles(l.cfg.FS, l.cfg.Dir, s.base); err != nil {
-				return err
-			}
-		}
-		r.segs = nil
+		r.gone = len(r.segs)
 		l.end.Store(r.start)
 	}
+	for _, s := range r.segs[:r.gone] {
+		s.drop()
+		if err := removeFiles(l.cfg.FS, l.cfg.Dir, s.base); err != nil {
+			return err
+		}
+	}
+	r.segs = r.segs[r.gone:]
 	if len(r.segs) == 0 {
 		s, err := l.createSegment(l.end.Load())
 		if err != nil {
@@ -397,6 +413,7 @@ func (r *recovery) finish() error {
 		return err
 	}
 	l.publish(r.segs)
+	l.covered.Store(r.snapshot)
 	l.flush.upTo.Store(l.end.Load())
 	return nil
 }

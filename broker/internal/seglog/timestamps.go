@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 )
 
 // OffsetForTimestamp finds the first record of timestamp ts (ms) or later, below
@@ -181,15 +182,44 @@ func (s *segment) highest(start, limit int64) (ts, base int64, ok bool, err erro
 	}
 	ok = false
 	for {
-		h, _, err := w.next()
+		h, pos, err := w.next()
 		if errors.Is(err, io.EOF) || err == nil && h.BaseOffset >= limit {
 			return ts, base, ok, nil
 		}
 		if err != nil {
 			return 0, 0, false, err
 		}
-		if h.LastOffset() >= start && (!ok || h.MaxTimestamp > ts) {
-			ts, base, ok = h.MaxTimestamp, h.BaseOffset, true
+		if h.LastOffset() < start || ok && h.MaxTimestamp <= ts {
+			continue
+		}
+		latest := h.MaxTimestamp
+		if h.BaseOffset < start || h.LastOffset() >= limit {
+			if latest, err = s.latestIn(&h, pos, start, limit); err != nil {
+				return 0, 0, false, err
+			}
+		}
+		if !ok || latest > ts {
+			ts, base, ok = latest, h.BaseOffset, true
 		}
 	}
+}
+
+// latestIn is the highest timestamp of the records from start to limit in a batch
+// that has others too; where they can't be decoded, what the header says.
+func (s *segment) latestIn(h *Header, pos, start, limit int64) (int64, error) {
+	batch := make([]byte, h.Length) // not longer than the file: the walker has seen to it
+	if err := readFull(s.file(), batch, pos); err != nil {
+		return 0, &CorruptError{File: s.path, Position: pos, Offset: h.BaseOffset, Cause: err}
+	}
+	latest := int64(math.MinInt64)
+	err := EachRecord(batch, func(r Record) error {
+		if r.Offset >= start && r.Offset < limit {
+			latest = max(latest, r.Timestamp)
+		}
+		return nil
+	})
+	if err != nil || latest == math.MinInt64 {
+		latest = h.MaxTimestamp
+	}
+	return latest, nil
 }
