@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package clients_test
+
+import (
+	"context"
+	"flag"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	rewrite   = flag.Bool("rewrite", false, "write what Apache Kafka gives to testdata/outcomes.jsonl")
+	binary    = flag.String("millrace", "", "the `program` millrace to test; empty: it is built")
+	withKafka = flag.Bool("kafka", true, "run on Apache Kafka as well as on the bundled broker")
+)
+
+// programTime bounds one program on one broker. They take 5 to 40 s alone.
+const programTime = 4 * time.Minute
+
+// A program runs its scenarios on the broker at addr.
+type program struct {
+	name string
+	run  func(ctx context.Context, t *testing.T, addr string, out *outcomes)
+}
+
+var programs = []program{
+	{"franz-go", franzGo},
+	{"confluent-kafka", python("confluent.py")},
+	{"kafka-python", python("kafka_python.py")},
+	{"aiokafka", python("aio_kafka.py")},
+}
+
+func TestClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts brokers and clients")
+	}
+	if *rewrite && !*withKafka {
+		t.Fatal("-rewrite needs Apache Kafka")
+	}
+	brokers := startBrokers(t)
+	recorded := readRecorded(t)
+	for _, p := range programs {
+		t.Run(p.name, func(t *testing.T) {
+			got := make(map[string]*outcomes)
+			for name := range brokers {
+				got[name] = &outcomes{steps: steps{}}
+			}
+			// The brokers are asked side by side: most of a program's time is waiting.
+			t.Run("on", func(t *testing.T) {
+				for name, addr := range brokers {
+					t.Run(name, func(t *testing.T) {
+						t.Parallel()
+						ctx, cancel := context.WithTimeout(t.Context(), programTime)
+						defer cancel()
+						out := got[name]
+						out.logf = t.Logf
+						p.run(ctx, t, addr, out)
+						storedCodecs(ctx, t, addr, p.name, out)
+						out.check(t)
+					})
+				}
+			})
+			if len(got[bundled].steps) == 0 {
+				t.Skip("the program did not run")
+			}
+			if t.Failed() {
+				return
+			}
+			if *rewrite {
+				recorded[p.name] = got[apache].steps
+				writeRecorded(t, recorded)
+			}
+			for _, name := range slices.Sorted(maps.Keys(brokers)) {
+				if diff := cmp.Diff(recorded[p.name], got[name].steps); diff != "" {
+					t.Errorf("%s on %s: not what Apache Kafka gave when it was recorded (-recorded +now):\n%s", p.name, name, diff)
+				}
+			}
+			if *withKafka {
+				if diff := cmp.Diff(got[apache].steps, got[bundled].steps); diff != "" {
+					t.Errorf("%s: outcomes differ (-Apache Kafka +Millrace):\n%s", p.name, diff)
+				}
+			}
+		})
+	}
+}
+
+// topic names a topic, or a group, of a program.
+func topic(program, scenario string) string {
+	return program + "-" + strings.ReplaceAll(scenario, " ", "-")
+}
