@@ -56,6 +56,10 @@ func (r resource) option(name string) (*option, error) {
 		o := topicOption(name)
 		return o, checkKnown(o, "topic", name)
 	}
+	if r.kind == kmsg.ConfigResourceTypeGroupConfig {
+		o := groupOption(name)
+		return o, checkKnown(o, "group", name)
+	}
 	o := brokerOption(name)
 	if err := checkKnown(o, "broker", name); err != nil {
 		return nil, err
@@ -93,6 +97,11 @@ func (b *Broker) changeConfig(ctx context.Context, r resource, change configChan
 			}
 		}
 		return b.topics.changeBrokerConfig(ctx, r.name == "", change, dry)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if r.name == "" {
+			return fmt.Errorf("%w: groups have no common configs", errBadChange)
+		}
+		return b.topics.changeGroupConfig(ctx, r.name, change, dry)
 	default:
 		return errResourceKind
 	}

@@ -161,6 +161,7 @@ func (b *Broker) startGroups(ctx, serving context.Context) error {
 		ConsumerHeartbeatInterval: b.cfg.ConsumerHeartbeatInterval,
 		ConsumerMaxSize:           b.cfg.ConsumerGroupMaxSize,
 		Migration:                 group.MigrationPolicy(b.cfg.ConsumerMigration),
+		ConsumerTimes:             b.topics.groupTimes,
 
 		TopicName:       b.topicName,
 		TopicID:         b.topicID,

@@ -110,10 +110,16 @@ type Config struct {
 	OffsetMetadataMaxBytes     int           // 4096: offset.metadata.max.bytes
 
 	// Of consumer groups (KIP-848):
-	ConsumerSessionTimeout    time.Duration   // 45s: group.consumer.session.timeout.ms
-	ConsumerHeartbeatInterval time.Duration   // 5s: group.consumer.heartbeat.interval.ms
-	ConsumerGroupMaxSize      int             // no limit: group.consumer.max.size
-	ConsumerMigration         MigrationPolicy // MigrateBothWays: group.consumer.migration.policy
+	ConsumerSessionTimeout    time.Duration // 45s: group.consumer.session.timeout.ms
+	ConsumerHeartbeatInterval time.Duration // 5s: group.consumer.heartbeat.interval.ms
+	ConsumerGroupMaxSize      int           // no limit: group.consumer.max.size
+	// What a group's own consumer.session.timeout.ms and consumer.heartbeat.interval.ms
+	// may be. The defaults give way to the two fields above.
+	ConsumerMinSessionTimeout    time.Duration   // 45s: group.consumer.min.session.timeout.ms
+	ConsumerMaxSessionTimeout    time.Duration   // 60s: group.consumer.max.session.timeout.ms
+	ConsumerMinHeartbeatInterval time.Duration   // 5s: group.consumer.min.heartbeat.interval.ms
+	ConsumerMaxHeartbeatInterval time.Duration   // 15s: group.consumer.max.heartbeat.interval.ms
+	ConsumerMigration            MigrationPolicy // MigrateBothWays: group.consumer.migration.policy
 
 	RetentionCheckInterval time.Duration // 5min: log.retention.check.interval.ms
 	CleanerBackoff         time.Duration // 15s: log.cleaner.backoff.ms, between two searches for something to compact
@@ -126,6 +132,8 @@ type Config struct {
 	// nil: nowhere. Two brokers need one each, or one wrapped by
 	// prometheus.WrapRegistererWith.
 	Metrics prometheus.Registerer
+
+	topicDefaults map[string]string // of Set, by their names on the broker; never changed
 }
 
 // memoryDir is where the files of a broker without a directory lie on its disk
@@ -161,6 +169,10 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.ConsumerSessionTimeout, 45*time.Second)
 	setDefault(&c.ConsumerHeartbeatInterval, 5*time.Second)
 	setDefault(&c.ConsumerGroupMaxSize, math.MaxInt32)
+	setDefault(&c.ConsumerMinSessionTimeout, min(45*time.Second, c.ConsumerSessionTimeout))
+	setDefault(&c.ConsumerMaxSessionTimeout, max(60*time.Second, c.ConsumerSessionTimeout))
+	setDefault(&c.ConsumerMinHeartbeatInterval, min(5*time.Second, c.ConsumerHeartbeatInterval))
+	setDefault(&c.ConsumerMaxHeartbeatInterval, max(15*time.Second, c.ConsumerHeartbeatInterval))
 	if c.FS == nil {
 		c.FS = vfs.OS{}
 		if c.Dir == "" {
@@ -189,6 +201,9 @@ func (c *Config) check() error {
 	if c.ConsumerMigration > MigrateNever {
 		errs = append(errs, fmt.Errorf("migration policy %d is unknown", c.ConsumerMigration))
 	}
+	errs = append(errs,
+		between("ConsumerSessionTimeout", c.ConsumerSessionTimeout, c.ConsumerMinSessionTimeout, c.ConsumerMaxSessionTimeout),
+		between("ConsumerHeartbeatInterval", c.ConsumerHeartbeatInterval, c.ConsumerMinHeartbeatInterval, c.ConsumerMaxHeartbeatInterval))
 	if c.Advertise != "" {
 		if _, _, err := splitAddr(c.Advertise); err != nil {
 			errs = append(errs, fmt.Errorf("advertised address: %w", err))
@@ -234,6 +249,13 @@ func (c *Config) check() error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("broker config: %w", err)
+	}
+	return nil
+}
+
+func between(name string, d, least, most time.Duration) error {
+	if d < least || d > most {
+		return fmt.Errorf("%s is %v, not between %v and %v", name, d, least, most)
 	}
 	return nil
 }

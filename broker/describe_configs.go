@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeConfigs (32), versions 1-4, of topics, of this broker by its id, and of
-// all brokers by the empty name. Other kinds of resources are not there.
+// DescribeConfigs (32), versions 1-4, of topics, of groups whether they exist or
+// not, of this broker by its id, and of all brokers by the empty name. Other kinds of resources are not there.
 
 type describedConfig = kmsg.DescribeConfigsResponseResourceConfig
 
@@ -63,7 +64,7 @@ func (b *Broker) configsOf(q *kmsg.DescribeConfigsRequestResource) ([]describedC
 		if code != 0 {
 			return nil, kerr.ErrorForCode(code)
 		}
-		return describeOptions(&layers{topic: t.config().set, brokerLayers: defaults}, true), nil
+		return describeOptions(&layers{topic: t.config().set, brokerLayers: defaults}, func(o *option) string { return o.topic }), nil
 	case kmsg.ConfigResourceTypeBroker:
 		if q.ResourceName == "" {
 			return describeSet(defaults.cluster), nil
@@ -71,29 +72,33 @@ func (b *Broker) configsOf(q *kmsg.DescribeConfigsRequestResource) ([]describedC
 		if err := b.checkNode(q.ResourceName); err != nil {
 			return nil, err
 		}
-		return describeOptions(&layers{brokerLayers: defaults}, false), nil
+		return describeOptions(&layers{brokerLayers: defaults}, func(o *option) string { return o.broker }), nil
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if q.ResourceName == "" {
+			return nil, fmt.Errorf("%w: groups have no common configs", errBadChange)
+		}
+		return describeOptions(b.topics.groupLayers(b.topics.groupConfig(q.ResourceName)), func(o *option) string { return o.group }), nil
 	default:
 		return nil, errResourceKind
 	}
 }
 
-// describeOptions lists those of a topic, or all of the broker.
-func describeOptions(l *layers, topic bool) []describedConfig {
+// describeOptions lists those that have a name, on topics, groups or the broker.
+func describeOptions(l *layers, name func(*option) string) []describedConfig {
 	var all []describedConfig
 	for i := range options {
 		o := &options[i]
-		if topic && o.topic == "" || !topic && o.broker == "" {
+		own := name(o)
+		if own == "" {
 			continue
 		}
 		c := kmsg.NewDescribeConfigsResponseResourceConfig()
-		c.Name, c.ConfigType, c.Documentation = o.broker, o.kind, &o.doc
-		c.ReadOnly = o.fixed
+		c.Name, c.ConfigType, c.Documentation = own, o.kind, &o.doc
+		c.ReadOnly = o.fixed && own == o.broker
 		value, source := l.value(o)
 		c.Value, c.Source = &value, source
 		settings := l.of(o)
-		if topic {
-			c.Name = o.topic
-		} else if len(settings) == 0 {
+		if own == o.broker && len(settings) == 0 {
 			c.Value = nil // the default has another name
 		}
 		for _, s := range settings {

@@ -11,7 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ListConfigResources (74), versions 0-1: topics and this broker. Of version 0,
+// ListConfigResources (74), versions 0-1: topics, this broker, and the groups that
+// have configs of their own. Of version 0,
 // which asks for the subscriptions of clients to metrics, there are none.
 
 func (b *Broker) listConfigResources(_ context.Context, r *request) kmsg.Response {
@@ -37,6 +38,7 @@ func (b *Broker) listConfigResources(_ context.Context, r *request) kmsg.Respons
 			resp.ConfigResources = append(resp.ConfigResources, c)
 		}
 	}
+	add(kmsg.ConfigResourceTypeGroupConfig, b.topics.configuredGroups()...)
 	add(kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(b.cfg.NodeID)))
 	for _, t := range b.topics.all() {
 		add(kmsg.ConfigResourceTypeTopic, t.name)

@@ -35,6 +35,7 @@ type metadata struct {
 	// Configs that clients have set, of this broker and of all that there are.
 	NodeConfigs    map[string]string `json:"nodeConfigs,omitempty"`
 	ClusterConfigs map[string]string `json:"clusterConfigs,omitempty"`
+	GroupConfigs   groupConfigs      `json:"groupConfigs,omitempty"`
 }
 
 // topicMetadata is one topic. Its leader epoch is Incarnation-Born.

@@ -20,7 +20,8 @@ var errInvalidConfig = errors.New("invalid config")
 // set that nobody looks at.
 type option struct {
 	topic  string // its name on a topic; "" if only the broker has it
-	broker string // its name on the broker, whose value is the default of topics
+	broker string // its name on the broker, whose value is the default of topics and groups
+	group  string // its name on a group; "" if groups have none
 	kind   kmsg.ConfigType
 	def    string // the default
 	// elsewhere is a default that Kafka has under another name, in hours, which is
@@ -47,6 +48,7 @@ type setting struct {
 // wins. The maps are never changed.
 type layers struct {
 	topic map[string]string // set on one topic
+	group map[string]string // set on one group
 	*brokerLayers
 }
 
@@ -65,13 +67,12 @@ func (l *layers) of(o *option) []setting {
 		}
 	}
 	add(l.topic, o.topic, kmsg.ConfigSourceDynamicTopicConfig)
+	add(l.group, o.group, kmsg.ConfigSourceGroupConfig)
 	own := len(all)
 	add(l.node, o.broker, kmsg.ConfigSourceDynamicBrokerConfig)
 	add(l.cluster, o.broker, kmsg.ConfigSourceDynamicDefaultBrokerConfig)
-	if o.static != nil {
-		if v := o.static(l.cfg); v != "" && v != o.def {
-			all = append(all, setting{o.broker, v, kmsg.ConfigSourceStaticBrokerConfig})
-		}
+	if v := o.staticValue(l.cfg); v != "" && v != o.def {
+		all = append(all, setting{o.broker, v, kmsg.ConfigSourceStaticBrokerConfig})
 	}
 	switch {
 	case o.none, o.elsewhere.name != "" && len(all) == own:
@@ -81,6 +82,17 @@ func (l *layers) of(o *option) []setting {
 		all = append(all, setting{o.broker, o.def, kmsg.ConfigSourceDefaultConfig})
 	}
 	return all
+}
+
+// staticValue is what the Config says, "" for nothing.
+func (o *option) staticValue(c *Config) string {
+	if v, ok := c.topicDefaults[o.broker]; ok {
+		return v
+	}
+	if o.static == nil {
+		return ""
+	}
+	return o.static(c)
 }
 
 // value is what holds, and where it comes from.
@@ -94,8 +106,9 @@ func (l *layers) value(o *option) (string, kmsg.ConfigSource) {
 // string, number and float are the value of a topic's option by name. Values are
 // checked when they come in, but the metadata file may have been written by hand:
 // what makes no sense there is as if it was not. The Config has bounds of its own.
-func (l *layers) string(name string) string {
-	o := topicOption(name)
+func (l *layers) string(name string) string { return l.valueOf(topicOption(name)) }
+
+func (l *layers) valueOf(o *option) string {
 	for _, s := range l.of(o) {
 		if s.source == kmsg.ConfigSourceDefaultConfig {
 			break

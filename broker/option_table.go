@@ -163,9 +163,19 @@ var options = []option{
 		doc:    "The longest answer to a fetch, but for a first batch that is longer.",
 	},
 	{
-		broker: "group.consumer.heartbeat.interval.ms", kind: typeInt, def: "5000", fixed: true,
+		broker: "group.consumer.heartbeat.interval.ms", group: "consumer.heartbeat.interval.ms", kind: typeInt, def: "5000", min: 1, max: maxInt32, fixed: true,
 		static: func(c *Config) string { return ms(c.ConsumerHeartbeatInterval) },
 		doc:    "How often the members of consumer groups are told to send a heartbeat.",
+	},
+	{
+		broker: "group.consumer.max.heartbeat.interval.ms", kind: typeInt, def: "15000", fixed: true,
+		static: func(c *Config) string { return ms(c.ConsumerMaxHeartbeatInterval) },
+		doc:    "The most that a group's own heartbeat interval may be.",
+	},
+	{
+		broker: "group.consumer.max.session.timeout.ms", kind: typeInt, def: "60000", fixed: true,
+		static: func(c *Config) string { return ms(c.ConsumerMaxSessionTimeout) },
+		doc:    "The most that a group's own session timeout may be.",
 	},
 	{
 		broker: "group.consumer.max.size", kind: typeInt, def: "2147483647", fixed: true,
@@ -178,7 +188,17 @@ var options = []option{
 		doc:    "Which groups may change between the classic and the consumer protocol while they have members: bidirectional, upgrade, downgrade or disabled.",
 	},
 	{
-		broker: "group.consumer.session.timeout.ms", kind: typeInt, def: "45000", fixed: true,
+		broker: "group.consumer.min.heartbeat.interval.ms", kind: typeInt, def: "5000", fixed: true,
+		static: func(c *Config) string { return ms(c.ConsumerMinHeartbeatInterval) },
+		doc:    "The least that a group's own heartbeat interval may be.",
+	},
+	{
+		broker: "group.consumer.min.session.timeout.ms", kind: typeInt, def: "45000", fixed: true,
+		static: func(c *Config) string { return ms(c.ConsumerMinSessionTimeout) },
+		doc:    "The least that a group's own session timeout may be.",
+	},
+	{
+		broker: "group.consumer.session.timeout.ms", group: "consumer.session.timeout.ms", kind: typeInt, def: "45000", min: 1, max: maxInt32, fixed: true,
 		static: func(c *Config) string { return ms(c.ConsumerSessionTimeout) },
 		doc:    "Silence after which a member of a consumer group is removed.",
 	},
@@ -298,6 +318,15 @@ func inKafka(name, value string) setting {
 // topicOption finds an option by its name on topics, or nil.
 func topicOption(name string) *option {
 	i := slices.IndexFunc(options, func(o option) bool { return o.topic == name })
+	if i < 0 || name == "" {
+		return nil
+	}
+	return &options[i]
+}
+
+// groupOption finds an option by its name on groups, or nil.
+func groupOption(name string) *option {
+	i := slices.IndexFunc(options, func(o option) bool { return o.group == name })
 	if i < 0 || name == "" {
 		return nil
 	}

@@ -84,6 +84,7 @@ type registry struct {
 	clusterID string                       // never changes
 	handles   *seglog.Handles              // of all logs
 	defaults  atomic.Pointer[brokerLayers] // of topics' configs
+	groups    atomic.Pointer[groupConfigs]
 
 	mu     sync.RWMutex
 	byName map[string]*topic
@@ -117,6 +118,7 @@ func openRegistry(ctx context.Context, cfg *Config, m *brokerMetrics) (*registry
 	}
 	r.meta, r.clusterID = meta, meta.ClusterID
 	r.defaults.Store(r.layersOf(meta))
+	r.groups.Store(&meta.GroupConfigs)
 	if err := r.removeLeftOvers(); err != nil {
 		return nil, err
 	}

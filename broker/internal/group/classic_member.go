@@ -141,15 +141,16 @@ func (c *core) partitionsOf(of []topicPartitions) partitions {
 
 // keepClassic starts the session of m anew.
 func (c *core) keepClassic(g *group, m *consumer) {
-	c.timers.set(timerKey{timerSession, g.id, m.id}, c.now.Add(m.session(c)))
+	c.timers.set(timerKey{timerSession, g.id, m.id}, c.now.Add(m.session(c, g)))
 }
 
-// session returns the session timeout of m.
-func (m *consumer) session(c *core) time.Duration {
+// session returns the session timeout of m, a member of g.
+func (m *consumer) session(c *core, g *group) time.Duration {
 	if m.classic != nil {
 		return m.classic.sessionTimeout
 	}
-	return c.cfg.ConsumerSessionTimeout
+	session, _ := c.cfg.ConsumerTimes(g.id)
+	return session
 }
 
 // classicMember returns the member that a request is of.

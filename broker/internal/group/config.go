@@ -31,6 +31,11 @@ type Config struct {
 	ConsumerMaxSize           int             // no limit: group.consumer.max.size, members a group
 	Migration                 MigrationPolicy // Bidirectional: group.consumer.migration.policy
 
+	// ConsumerTimes returns the session timeout and the heartbeat interval of a
+	// consumer group. It is called often, from many goroutines, and must not block.
+	// Nil: the two above for all groups.
+	ConsumerTimes func(group string) (session, heartbeat time.Duration)
+
 	// MaxRecordBytes bounds one record and one Append, so that they fit into
 	// a batch of the log: 1000000, within Kafka's default of
 	// max.message.bytes. A group whose record is larger is refused its
@@ -83,6 +88,10 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ConsumerMaxSize == 0 {
 		c.ConsumerMaxSize = math.MaxInt
+	}
+	if c.ConsumerTimes == nil {
+		session, heartbeat := c.ConsumerSessionTimeout, c.ConsumerHeartbeatInterval
+		c.ConsumerTimes = func(string) (time.Duration, time.Duration) { return session, heartbeat }
 	}
 	if c.Topics == nil {
 		c.Topics = func() *Topics { return noTopics }

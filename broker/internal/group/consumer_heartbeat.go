@@ -67,9 +67,10 @@ func (e consumerHeartbeatEvent) apply(c *core) {
 		c.upgrade(g, converted)
 	}
 	before, after := e.beat(c, g, id)
-	c.timers.set(timerKey{timerSession, g.id, id}, c.now.Add(c.cfg.ConsumerSessionTimeout))
+	session, interval := c.cfg.ConsumerTimes(g.id)
+	c.timers.set(timerKey{timerSession, g.id, id}, c.now.Add(session))
 	resp := e.response(id, after.epoch)
-	resp.HeartbeatIntervalMillis = int32(c.cfg.ConsumerHeartbeatInterval.Milliseconds())
+	resp.HeartbeatIntervalMillis = int32(interval.Milliseconds())
 	full := req.RebalanceTimeoutMillis != -1 && req.Topics != nil &&
 		(req.SubscribedTopicNames != nil || req.SubscribedTopicRegex != nil)
 	if req.MemberEpoch == epochJoin || full || !before.partitions().equal(after.assigned.partitions()) {
