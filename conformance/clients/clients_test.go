@@ -31,6 +31,8 @@ type program struct {
 
 var programs = []program{
 	{"franz-go", franzGo},
+	{"sarama", saramaProgram},
+	{"kafka-go", kafkaGo},
 	{"confluent-kafka", python("confluent.py")},
 	{"kafka-python", python("kafka_python.py")},
 	{"aiokafka", python("aio_kafka.py")},

@@ -224,7 +224,7 @@ func (f *franz) describe(scenario, step, name string) error {
 		return err
 	}
 	g := classic[name]
-	f.out.got(scenario, step, []any{"classic", g.State, g.Protocol, len(g.Members), code(g.Err)})
+	f.out.got(scenario, step, []any{"classic", g.State, g.Protocol, len(g.Members)})
 	return nil
 }
 

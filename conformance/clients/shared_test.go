@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/IBM/sarama"
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
@@ -92,6 +94,15 @@ func code(err error) any {
 	}
 	if ke, ok := errors.AsType[*kerr.Error](err); ok {
 		return ke.Code
+	}
+	if se, ok := errors.AsType[sarama.KError](err); ok {
+		return int16(se)
+	}
+	if te, ok := errors.AsType[*sarama.TopicError](err); ok {
+		return int16(te.Err)
+	}
+	if ge, ok := errors.AsType[kafka.Error](err); ok {
+		return int(ge)
 	}
 	return err.Error()
 }

@@ -118,6 +118,7 @@ class Receiver:
 
 class AioKafka:
     name = "aiokafka"
+    null_headers = True
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
     protocols = ["eager"]
     static = ["eager"]
@@ -180,4 +181,6 @@ class AioKafka:
 
 
 if __name__ == "__main__":
-    run_all(AioKafka())
+    program = AioKafka()
+    run_all(program)
+    wait(program.admin.close())

@@ -110,6 +110,7 @@ class Receiver:
 
 class Confluent:
     name = "confluent-kafka"
+    null_headers = True
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
     protocols = ["eager", "cooperative", "consumer"]
     static = ["eager", "consumer"]

@@ -3,7 +3,7 @@
 
 import sys
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka import errors, KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
@@ -19,6 +19,12 @@ def code_of(e):
     """The Kafka error code of an exception, or the name of the client's own."""
     errno = getattr(e, "errno", None)
     return errno if isinstance(errno, int) and errno >= 0 else type(e).__name__
+
+
+def number(result):
+    """The code in what a result of many says of one: "OK", "[Error 40] Name" or "Name"."""
+    name = (result or "OK").split(":")[0].split()[-1]
+    return 0 if name == "OK" else getattr(errors, name).errno
 
 
 def code(call, *args, **options):
@@ -97,6 +103,7 @@ class Receiver:
 
 class KafkaPython:
     name = "kafka-python"
+    null_headers = False
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
     protocols = ["eager", "cooperative"]
     static = ["eager"]
@@ -120,7 +127,7 @@ class KafkaPython:
             result = self.admin.alter_configs([resource], raise_on_unknown=False)["topic"][topic]
         except KafkaError as e:
             return code_of(e)
-        return 0 if not result or result == "OK" else str(result).split(":")[0]
+        return number(result)
 
     def partitions(self, topic):
         return len(self.admin.describe_topics([topic])[0]["partitions"])
@@ -135,8 +142,7 @@ class KafkaPython:
         return ["classic", g["group_state"], g["protocol_data"], len(g["members"])]
 
     def delete_group(self, group):
-        result = self.admin.delete_groups([group])
-        return str(result[group])
+        return number(self.admin.delete_groups([group])[group])
 
     def delete_records(self, topic, partition, offset):
         tp = TopicPartition(topic, partition)
