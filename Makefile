@@ -33,6 +33,7 @@ demo: ## the main job: word count over the Go source tree on the bundled broker;
 .PHONY: test
 test: ## all tests, with checks of invariants
 	@$(with_rocksdb) go test $(RACE) -shuffle=on -timeout $(TESTTIMEOUT) -tags "$$TAGS,invariants" ./...
+	@go test -tags failpoint -run 'Hit|Killed' ./internal/failpoint ./broker ./broker/internal/seglog
 	@cd tools && go test ./rocksdb ./mutants ./fuzz
 
 .PHONY: test-short
@@ -42,6 +43,7 @@ test-short: ## the tests that take no time, without cgo
 .PHONY: test-long
 test-long: ## all tests, in their long form: more seeds, more kills
 	@$(with_rocksdb) MILLRACE_LONG=1 go test -count=1 -shuffle=on -timeout 4h -tags "$$TAGS,invariants" ./...
+	@MILLRACE_LONG=1 $(MAKE) failpoints
 
 .PHONY: race
 race: ## all tests under the race detector
@@ -52,8 +54,8 @@ fuzz: ## every fuzz target for FUZZTIME, none begun after FUZZTOTAL
 	@go run -C tools ./fuzz -time $(FUZZTIME) -total $(FUZZTOTAL)
 
 .PHONY: failpoints
-failpoints: ## processes that die at named places, and what they leave
-	@go test -count=1 -tags failpoint ./internal/failpoint && go test -count=1 -tags failpoint -run KilledAt ./broker/...
+failpoints: ## processes that die at named places, and what they leave; MILLRACE_LONG=1: 200 times under load
+	@go test -count=1 -timeout 1h -tags failpoint -run 'Hit|Killed' ./internal/failpoint ./broker ./broker/internal/seglog
 
 .PHONY: mutants
 mutants: ## deliberate mistakes, each of which a named test must catch

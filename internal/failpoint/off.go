@@ -8,6 +8,9 @@
 // "name" at its first hit and "name:n" at its nth.
 package failpoint
 
+// Enabled tells whether places can kill in this build.
+const Enabled = false
+
 // A Name is one place.
 type Name string
 

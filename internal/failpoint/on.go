@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 )
 
+// Enabled tells whether places can kill in this build.
+const Enabled = true
+
 // A Name is one place.
 type Name string
 
