@@ -242,6 +242,10 @@ func (c *Config) check() error {
 		{"ConsumerSessionTimeout", int64(c.ConsumerSessionTimeout)},
 		{"ConsumerHeartbeatInterval", int64(c.ConsumerHeartbeatInterval)},
 		{"ConsumerGroupMaxSize", int64(c.ConsumerGroupMaxSize)},
+		{"ConsumerMinSessionTimeout", int64(c.ConsumerMinSessionTimeout)},
+		{"ConsumerMaxSessionTimeout", int64(c.ConsumerMaxSessionTimeout)},
+		{"ConsumerMinHeartbeatInterval", int64(c.ConsumerMinHeartbeatInterval)},
+		{"ConsumerMaxHeartbeatInterval", int64(c.ConsumerMaxHeartbeatInterval)},
 	} {
 		if n.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is negative: %d", n.name, n.value))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/millrace/millrace/broker"
 )
@@ -21,6 +22,8 @@ type brokerFlags struct {
 	logLevel string
 	metrics  string
 	pprof    bool
+	config   string   // a file
+	set      []string // name=value
 }
 
 func newBroker() *cobra.Command {
@@ -38,16 +41,30 @@ everything else is logged to standard error.
   os        the batch is in the page cache: it survives a kill -9 of the broker,
             not a crash of the machine (Kafka's default)
   batch     an fsync has made it durable
-  interval  as os, with an fsync at most --flush-interval after the batch`,
+  interval  as os, with an fsync at most --flush-interval after the batch
+
+--set and the file of --config take broker configs by Kafka's names
+(log.retention.ms, group.consumer.session.timeout.ms ...): those that "millrace
+configs describe broker ID --all" lists, and a few in other units
+(log.retention.hours). What the broker does not honour is refused. A flag wins over
+the file, --set over both.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.configure(&cfg, cmd.Flags()); err != nil {
+				return err
+			}
 			if err := flags.apply(&cfg, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			return runBroker(cmd.Context(), cfg, &flags, cmd.OutOrStdout())
 		},
 	}
-	f := cmd.Flags()
+	flags.register(cmd.Flags(), &cfg)
+	return cmd
+}
+
+// register adds the flags to f.
+func (flags *brokerFlags) register(f *pflag.FlagSet, cfg *broker.Config) {
 	f.StringVar(&cfg.Dir, "data", "", "data `directory`; empty: in memory, all is forgotten at the end")
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:9092", "TCP address to listen on; port 0 for any")
 	f.StringVar(&cfg.Advertise, "advertise", "", "`host:port` that clients are told to connect to (default: the address listened on)")
@@ -59,23 +76,27 @@ everything else is logged to standard error.
 	f.Int64Var(&cfg.SegmentBytes, "segment-bytes", 1<<30, "length at which a log segment is rolled")
 	f.IntVar(&cfg.MessageMaxBytes, "message-max-bytes", 1048588, "largest record batch")
 	f.Int64Var(&cfg.RequestMemory, "request-memory", 256<<20, "bytes of all requests in memory together")
+	f.DurationVar(&cfg.RequestTimeout, "request-timeout", 30*time.Second, "how long a request may take to arrive, and an answer to go on")
+	f.IntVar(&cfg.MaxPartitions, "max-partitions", 20_000, "partitions of all topics together")
+	f.IntVar(&cfg.MaxOpenSegments, "max-open-segments", 4096, "segment files open at a time, beside those that are not synced")
 	f.DurationVar(&cfg.GroupInitialRebalanceDelay, "group-initial-rebalance-delay", 0, "how long a new group waits for more members")
+	f.StringVar(&flags.config, "config", "", "`file` of broker configs, in the shape of Kafka's server.properties")
+	f.StringArrayVar(&flags.set, "set", nil, "a broker config, `name=value`, by Kafka's name; may be repeated")
 	f.StringVar(&flags.metrics, "metrics", "", "`host:port` of an HTTP server with /metrics (Prometheus) and /healthz; without a host 127.0.0.1; empty: none")
 	f.BoolVar(&flags.pprof, "pprof", false, "serve Go's profiles too, under /debug/pprof/ of --metrics")
 	f.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
-	return cmd
 }
 
 // apply turns flags into what cfg holds.
-func (f *brokerFlags) apply(cfg *broker.Config, logs io.Writer) error {
+func (flags *brokerFlags) apply(cfg *broker.Config, logs io.Writer) error {
 	modes := map[string]broker.FlushMode{"os": broker.FlushOS, "batch": broker.FlushBatch, "interval": broker.FlushInterval}
-	mode, ok := modes[f.flush]
+	mode, ok := modes[flags.flush]
 	if !ok {
-		return fmt.Errorf("--flush %q: want os, batch or interval", f.flush)
+		return fmt.Errorf("--flush %q: want os, batch or interval", flags.flush)
 	}
 	cfg.Flush.Mode = mode
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+	if err := level.UnmarshalText([]byte(flags.logLevel)); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}))

@@ -227,6 +227,10 @@ func TestFlags(t *testing.T) {
 		{"broker", "--advertise", "nowhere"},
 		{"broker", "--partitions", "-2"},
 		{"broker", "--metrics", "nowhere"},
+		{"broker", "--set", "no.such.config=1"},
+		{"broker", "--set", "num.partitions"},
+		{"broker", "--set", "num.partitions=many"},
+		{"broker", "--config", "no-such-file"},
 	} {
 		root := newRoot(new(cli.Flags))
 		root.SetArgs(args)

@@ -5,6 +5,7 @@
 //
 //	millrace broker --data DIR --listen HOST:PORT
 //	millrace topics|groups|offsets|configs|logdirs ...
+//	millrace app reset APPLICATION
 //	millrace produce|consume TOPIC
 //	millrace perf produce|consume|latency TOPIC
 //
@@ -41,7 +42,7 @@ func main() {
 func newRoot(f *cli.Flags) *cobra.Command {
 	root := cli.Group("millrace", "Stream processing in Go, with a Kafka-compatible broker",
 		newBroker(),
-		admin.NewTopics(f), admin.NewGroups(f), admin.NewOffsets(f), admin.NewConfigs(f), admin.NewLogDirs(f),
+		admin.NewTopics(f), admin.NewGroups(f), admin.NewOffsets(f), admin.NewConfigs(f), admin.NewLogDirs(f), admin.NewApp(f),
 		records.NewProduce(f), records.NewConsume(f), perf.New(f))
 	root.Long = `Stream processing in Go, with a Kafka-compatible broker.
 

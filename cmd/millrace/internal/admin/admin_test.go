@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func run(t *testing.T, f *cli.Flags, line string) (string, error) {
 	t.Helper()
 	root := &cobra.Command{Use: "millrace", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(admin.NewTopics(f), admin.NewGroups(f), admin.NewOffsets(f), admin.NewConfigs(f), admin.NewLogDirs(f))
+	root.AddCommand(admin.NewTopics(f), admin.NewGroups(f), admin.NewOffsets(f), admin.NewConfigs(f), admin.NewLogDirs(f), admin.NewApp(f))
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&out)

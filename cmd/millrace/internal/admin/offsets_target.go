@@ -45,12 +45,30 @@ func (t *target) add(cmd *cobra.Command) {
 
 // check settles which flag it is.
 func (t *target) check(cmd *cobra.Command, s *selection) error {
+	if err := t.checkAlone(cmd, ""); err != nil {
+		return err
+	}
+	if t.kind != "from-file" {
+		return s.check()
+	}
+	if s.all || len(s.topics) > 0 {
+		return cli.Usagef("--from-file says which topics itself")
+	}
+	return nil
+}
+
+// checkAlone settles which flag it is; without any it is otherwise, unless that is "".
+func (t *target) checkAlone(cmd *cobra.Command, otherwise string) error {
 	n := 0
 	for _, name := range targets {
 		if cmd.Flags().Changed(name) {
 			t.kind = name
 			n++
 		}
+	}
+	if n == 0 && otherwise != "" {
+		t.kind = otherwise
+		n++
 	}
 	if n != 1 {
 		return cli.Usagef("want exactly one of --to-earliest, --to-latest, --to-datetime, --by-duration, --shift, --to-offset, --from-file")
@@ -67,12 +85,9 @@ func (t *target) check(cmd *cobra.Command, s *selection) error {
 		}
 		t.at = time.Now().Add(-t.ago)
 	case "from-file":
-		if s.all || len(s.topics) > 0 {
-			return cli.Usagef("--from-file says which topics itself")
-		}
 		return t.readFile()
 	}
-	return s.check()
+	return nil
 }
 
 func (t *target) readFile() error {
