@@ -5,6 +5,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -139,7 +140,22 @@ func (w *worker) settle(ctx context.Context, c *commit) error {
 		}
 		c.epochs = ends
 	}
-	return w.app.member.Commit(ctx, c.offsets)
+	return w.app.member.Commit(ctx, c.live())
+}
+
+// live are the offsets of tasks that were not dropped meanwhile: another instance may
+// have gone on with those, and the partitions may be back since.
+func (c *commit) live() map[link.Partition]link.Position {
+	live := maps.Clone(c.offsets)
+	for _, p := range c.parts {
+		if p.slot.cut.Err() == nil {
+			continue
+		}
+		for _, in := range p.slot.need {
+			delete(live, in)
+		}
+	}
+	return live
 }
 
 // finishCommit hands the layers of a commit to the bases, and lets those tasks go

@@ -60,6 +60,16 @@ func (b *balancer) own(parts []Partition, owned bool) {
 	}
 }
 
+func (b *balancer) commit(offsets map[Partition]Position) *core.Commit {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	parts := make([]assign.Partition, 0, len(offsets))
+	for p := range offsets {
+		parts = append(parts, assign.Partition(p))
+	}
+	return b.core.Commit(parts...)
+}
+
 // OnNewClient implements [kgo.HookNewClient].
 func (b *balancer) OnNewClient(cl *kgo.Client) { b.client.Store(cl) }
 

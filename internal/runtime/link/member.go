@@ -202,8 +202,9 @@ func (m *member) Commit(ctx context.Context, offsets map[Partition]Position) err
 		annotate(req, offsets)
 		return nil
 	})
+	mine := m.group.commit(offsets)
 	for try := 1; ; try++ {
-		left := m.filter(offsets)
+		left := m.filter(mine, offsets)
 		if len(left) == 0 {
 			return nil
 		}
@@ -217,13 +218,13 @@ func (m *member) Commit(ctx context.Context, offsets map[Partition]Position) err
 	}
 }
 
-// filter keeps what this member still owns.
-func (m *member) filter(offsets map[Partition]Position) map[string]map[int32]kgo.EpochOffset {
+// filter keeps what this member has owned since the commit began.
+func (m *member) filter(mine *core.Commit, offsets map[Partition]Position) map[string]map[int32]kgo.EpochOffset {
 	m.group.mu.Lock()
 	defer m.group.mu.Unlock()
 	left := map[string]map[int32]kgo.EpochOffset{}
 	for p, pos := range offsets {
-		if !m.group.core.Owns(assign.Partition(p)) {
+		if !mine.Holds(assign.Partition(p)) {
 			continue
 		}
 		if left[p.Topic] == nil {

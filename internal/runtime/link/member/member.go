@@ -29,8 +29,9 @@ type Core struct {
 	subs []assign.Sub
 	cfg  assign.Config
 
-	claimed  map[string][]int32 // what the last join said to own
-	owned    map[assign.Partition]bool
+	claimed  map[string][]int32       // what the last join said to own
+	owned    map[assign.Partition]int // since which of the member's terms
+	terms    int                      // counts calls of Assigned
 	last     assign.View
 	unserved []string
 }
@@ -43,7 +44,7 @@ func New(subs []assign.Sub, topics []string, cfg assign.Config) *Core {
 			subs = append(subs, assign.Sub{Name: t, Topics: []string{t}})
 		}
 	}
-	return &Core{subs: subs, cfg: cfg, owned: map[assign.Partition]bool{}}
+	return &Core{subs: subs, cfg: cfg, owned: map[assign.Partition]int{}}
 }
 
 // Join gives the metadata of a subscription: what the member owned in generation, -1
@@ -105,8 +106,9 @@ func (c *Core) View() assign.View { return c.last }
 
 // Assigned notes partitions that the member owns from now on.
 func (c *Core) Assigned(parts ...assign.Partition) {
+	c.terms++
 	for _, p := range parts {
-		c.owned[p] = true
+		c.owned[p] = c.terms
 	}
 }
 
@@ -116,9 +118,6 @@ func (c *Core) Released(parts ...assign.Partition) {
 		delete(c.owned, p)
 	}
 }
-
-// Owns says whether a commit of the partition is the member's to make.
-func (c *Core) Owns(p assign.Partition) bool { return c.owned[p] }
 
 // loses says whether any partition is in before and not in after.
 func loses(before, after map[string][]int32) bool {
