@@ -30,7 +30,7 @@ type descs struct {
 	topicInBytes, topicInRecords, topicOutBytes, topicOutRecords, topicBad    *prometheus.Desc
 	topics, partitions, underReplicated, offline, topicPartitions, topicBytes *prometheus.Desc
 	logBytes, logStart, logEnd, highWatermark                                 *prometheus.Desc
-	groups, flushSeconds, flushFailures, underMinISR                          *prometheus.Desc
+	groups, groupLag, flushSeconds, flushFailures, underMinISR                *prometheus.Desc
 }
 
 // groupsTimeout is how long a scrape waits for the coordinator.
@@ -75,6 +75,7 @@ func newCollector(b *Broker) *collector {
 		highWatermark:   d("high_watermark", "Offset below which all is acknowledged.", "topic", "partition"),
 
 		groups:        d("groups", "Groups by type and state.", "type", "state"),
+		groupLag:      d("group_lag", "Records between the committed offsets of a group and the high watermark.", "group", "topic"),
 		flushSeconds:  d("flush_seconds", "Time of fsyncs of logs."),
 		flushFailures: d("flush_failures_total", "Fsyncs of logs that failed."),
 	}
@@ -200,7 +201,7 @@ func (c *collector) partition(ch chan<- prometheus.Metric, p *partition, size in
 	gauge(ch, c.desc.highWatermark, p.highWatermark(), p.topic.name, index)
 }
 
-// groups counts groups as ListGroups tells them. While the coordinator loads,
+// groups counts groups as ListGroups tells them, and tells their lags. While the coordinator loads,
 // those that are not loaded yet are missing.
 func (c *collector) groups(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), groupsTimeout)
@@ -209,10 +210,12 @@ func (c *collector) groups(ch chan<- prometheus.Metric) {
 	req.Version = 5
 	type kind struct{ typ, state string }
 	n := make(map[kind]int)
-	for _, g := range c.b.groups.ListGroups(ctx, group.Client{ID: "metrics"}, req).Groups {
+	groups := c.b.groups.ListGroups(ctx, group.Client{ID: "metrics"}, req).Groups
+	for _, g := range groups {
 		n[kind{strings.ToLower(g.GroupType), g.GroupState}]++
 	}
 	for k, v := range n {
 		gauge(ch, c.desc.groups, v, k.typ, k.state)
 	}
+	c.lags(ctx, ch, groups)
 }

@@ -81,9 +81,10 @@ func MetadataFile(b []byte) ([]byte, error) {
 	return m.encode()
 }
 
-// LimitMetrics says how many topics have metrics of their own, and up to how many
-// partitions logs are told one by one. It is called before topics are made.
-func (b *Broker) LimitMetrics(topics, partitions int) {
+// LimitMetrics says how many topics have metrics of their own, up to how many
+// partitions logs are told one by one, and how many lags of groups are. It is called
+// before topics are made.
+func (b *Broker) LimitMetrics(topics, partitions, lags int) {
 	b.counts.topics.Limit(topics)
-	b.counts.maxPartitions = partitions
+	b.counts.maxPartitions, b.counts.maxLags = partitions, lags
 }

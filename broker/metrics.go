@@ -29,6 +29,7 @@ type brokerMetrics struct {
 	accepted, refused atomic.Uint64 // connections
 
 	maxPartitions int
+	maxLags       int
 
 	// more are the metrics of parts that count by themselves (the cleaner): set
 	// before the broker registers, described and collected with the rest. A
@@ -37,7 +38,7 @@ type brokerMetrics struct {
 }
 
 func newBrokerMetrics() *brokerMetrics {
-	return &brokerMetrics{topics: metrics.NewTopics(maxTopicSeries), maxPartitions: maxPartitionSeries}
+	return &brokerMetrics{topics: metrics.NewTopics(maxTopicSeries), maxPartitions: maxPartitionSeries, maxLags: maxLagSeries}
 }
 
 // flushed counts one fsync of a log.

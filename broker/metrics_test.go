@@ -80,13 +80,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal("nonsense was accepted")
 	}
 	_ = readAll(c, "t")
-	group := kmsg.NewPtrOffsetCommitRequest()
-	group.Version, group.Group, group.Generation = 8, "g", -1
-	rt := kmsg.NewOffsetCommitRequestTopic()
-	rt.Topic = "t"
-	rt.Partitions = append(rt.Partitions, kmsg.NewOffsetCommitRequestTopicPartition())
-	group.Topics = append(group.Topics, rt)
-	_ = do[*kmsg.OffsetCommitResponse](c, group)
+	commitAt(c, "g", "t", 0)
 	_ = do[*kmsg.HeartbeatResponse](c, heartbeat()) // the commit's counters are written before its successor's answer
 
 	s := scrapeOf(t, reg)
@@ -114,6 +108,7 @@ func TestMetrics(t *testing.T) {
 		{"under_replicated_partitions", nil, 0},
 		{"under_min_isr_partitions", nil, 0},
 		{"groups", []string{"state", "Empty", "type", "classic"}, 1},
+		{"group_lag", []string{"group", "g", "topic", "t"}, 3}, // committed is 0 of partition 0
 		{"requests_total", []string{"api", "Produce"}, 2},
 		{"request_seconds", []string{"api", "Produce", "stage", "total"}, 2},
 		{"request_seconds", []string{"api", "OffsetCommit", "stage", "wait"}, 1},
@@ -129,6 +124,22 @@ func TestMetrics(t *testing.T) {
 	commit := s.find("request_seconds", "api", "OffsetCommit", "stage", "handle")
 	if sum := commit.GetHistogram().GetSampleSum(); sum != 0 {
 		t.Errorf("a request that the coordinator answers took its handler %v s, want all of it in stage wait", sum)
+	}
+}
+
+// commitAt commits an offset of partition 0 for a group without members.
+func commitAt(c *client, group, topic string, offset int64) {
+	c.t.Helper()
+	req := withVersion(kmsg.NewPtrOffsetCommitRequest(), 8)
+	req.Group, req.Generation = group, -1
+	rt := kmsg.NewOffsetCommitRequestTopic()
+	rt.Topic = topic
+	rp := kmsg.NewOffsetCommitRequestTopicPartition()
+	rp.Offset = offset
+	rt.Partitions = append(rt.Partitions, rp)
+	req.Topics = append(req.Topics, rt)
+	if p := do[*kmsg.OffsetCommitResponse](c, req).Topics[0].Partitions[0]; p.ErrorCode != 0 {
+		c.t.Fatalf("commit: code %d", p.ErrorCode)
 	}
 }
 
@@ -172,7 +183,7 @@ func TestMetricsEndWithTheirTopicAndBroker(t *testing.T) {
 func TestMetricsAreBounded(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	b := open(t, broker.Config{Metrics: reg})
-	b.LimitMetrics(2, 12) // topics, __consumer_offsets among them, and partitions
+	b.LimitMetrics(2, 12, 2) // topics, __consumer_offsets among them, partitions, and lags
 	c := dial(t, b)
 	for _, name := range []string{"a", "b", "c"} {
 		mustCreate(c, name, 1)
@@ -193,6 +204,16 @@ func TestMetricsAreBounded(t *testing.T) {
 	}
 	if got := s.value("log_end_offset", "topic", "c", "partition", "0"); got != 1 {
 		t.Errorf("with 11 partitions c ends at %v, want 1", got)
+	}
+	for _, topic := range []string{"a", "b"} {
+		commitAt(c, "g", topic, 0)
+	}
+	if got := len(scrapeOf(t, reg)["millrace_broker_group_lag"]); got != 2 {
+		t.Errorf("lags of %d topics are told, want 2", got)
+	}
+	commitAt(c, "g", "c", 0)
+	if got := len(scrapeOf(t, reg)["millrace_broker_group_lag"]); got != 0 {
+		t.Errorf("beyond the limit lags of %d topics are told", got)
 	}
 	mustCreate(c, "d", 2)
 	if got := len(scrapeOf(t, reg)["millrace_broker_log_end_offset"]); got != 0 {
