@@ -122,6 +122,32 @@ func (d *dataDir) otherClusters(cluster string) ([]string, error) {
 	return others, nil
 }
 
+// RemoveState deletes the folder of an application's stores of one cluster below path,
+// the folder of its backend, and returns its name, "" if there is none. With dry set it
+// only looks. ErrInUse: the application runs.
+func RemoveState(path, app, cluster string, dry bool) (string, error) {
+	if !plainName(app) {
+		return "", fmt.Errorf("application %q has no name of a folder", app)
+	}
+	dir := filepath.Join(path, clusterFolder(cluster), app)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
+		return "", fmt.Errorf("look for state: %w", err)
+	}
+	lock, err := (vfs.OS{}).Lock(filepath.Join(path, app+".lock"))
+	if err != nil {
+		return "", inUse(path, err)
+	}
+	if !dry {
+		err = os.RemoveAll(dir)
+	}
+	if err := errors.Join(err, lock.Close()); err != nil {
+		return "", fmt.Errorf("delete state: %w", err)
+	}
+	return dir, nil
+}
+
 func (d *dataDir) close() error {
 	if d.lock == nil {
 		return nil
