@@ -12,6 +12,9 @@ FUZZTOTAL   ?= 1h
 BENCH       ?= .
 COUNT       ?= 6
 TESTTIMEOUT ?= 15m
+# What "make test-clients" runs, as a regular expression; CLIENTFLAGS=-kafka=false leaves Apache Kafka out.
+CLIENTS     ?= .*
+CLIENTFLAGS ?=
 # RACE=-race adds the race detector, which makes "make test" take some three times as long.
 RACE        ?=
 
@@ -45,6 +48,12 @@ test-long: ## all tests, in their long form: more seeds, more kills
 	@$(with_rocksdb) MILLRACE_LONG=1 go test -count=1 -shuffle=on -timeout 4h -tags "$$TAGS,invariants" ./...
 	@MILLRACE_LONG=1 $(MAKE) failpoints
 
+.PHONY: test-clients
+test-clients: ## foreign clients on the bundled broker and on Apache Kafka, see docs/guide/clients.md
+	@cd conformance && if go mod download; then \
+	  go test -count=1 -v -timeout 40m -run '^TestClients$$/^($(CLIENTS))$$' ./clients $(CLIENTFLAGS); \
+	else echo "test-clients: skipped: the Go clients can't be had (go mod download in conformance)"; fi
+
 .PHONY: race
 race: ## all tests under the race detector
 	@$(with_rocksdb) go test -race -shuffle=on -timeout 1h -tags "$$TAGS,invariants" ./...
@@ -62,7 +71,23 @@ mutants: ## deliberate mistakes, each of which a named test must catch
 	@go run -C tools ./mutants
 
 .PHONY: bench
-bench: ## micro-benchmarks by BENCH=, COUNT runs; compare two outputs with benchstat
+bench: bench-programs ## Millrace beside Kafka Streams and the loop by hand, in some 30 minutes; choose by ARGS=
+	@mkdir -p benchmarks/results && exec bin/bench -out benchmarks/results/$$(date -u +%Y-%m-%d) $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: bench-programs ## the same with a fifth of the records, for a look
+	@exec bin/bench -quick $(ARGS)
+
+.PHONY: bench-programs
+bench-programs:
+	@$(with_rocksdb) echo "bench: building the programs" >&2 && \
+	go build -tags "$$TAGS" -o bin/millrace ./cmd/millrace && \
+	go build -tags "$$TAGS" -o bin/bench-app ./benchmarks/app && \
+	go build -o bin/bench ./benchmarks && \
+	cd benchmarks/peers && go build -o ../../bin/bench-byhand ./byhand
+
+.PHONY: bench-go
+bench-go: ## micro-benchmarks by BENCH=, COUNT runs; compare two outputs with benchstat
 	@$(with_rocksdb) go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -tags "$$TAGS" ./...
 
 .PHONY: build
@@ -105,6 +130,7 @@ vuln: ## known vulnerabilities, where their data base answers
 tidy: ## go.mod and go.sum of all modules
 	go mod tidy
 	cd tools && go mod tidy
+	cd conformance && go mod tidy
 
 .PHONY: clean
 clean: ## removes bin/; the cache folder stays (see CONTRIBUTING.md)

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// A sample is one repetition of one side.
+type sample struct {
+	app, broker time.Duration // processor time
+	records     int
+	rate        float64 // records a second, from the first commit that was seen to the end
+	appPeak     int64   // bytes resident, the most so far
+	brokerPeak  int64
+}
+
+// perRecord is processor time a record, in microseconds.
+func (s sample) perRecord(d time.Duration) float64 {
+	return float64(d.Microseconds()) / float64(s.records)
+}
+
+// A contender is a side's program, running, with what it has measured.
+type contender struct {
+	side    side
+	node    *node
+	program *process
+	adm     *kadm.Client
+	client  *kgo.Client
+	data    string
+	samples []sample
+}
+
+// enter starts a side's program; it has nothing to do yet.
+func (b *bench) enter(ctx context.Context, w workload, s side) (*contender, error) {
+	n := b.nodes[s.on]
+	b.runs++
+	data := filepath.Join(b.dir, fmt.Sprintf("app-%d", b.runs))
+	p, err := launch(ctx, b.cpus, data+".log", s.argv(b, w, n, data)...)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(n.addr))
+	if err != nil {
+		return nil, fmt.Errorf("open a client: %w", err)
+	}
+	return &contender{side: s, node: n, program: p, adm: kadm.NewClient(client), client: client, data: data}, nil
+}
+
+func (c *contender) leave() error {
+	c.client.Close()
+	err := c.program.end()
+	if rm := os.RemoveAll(c.data); err == nil && rm != nil {
+		err = fmt.Errorf("remove stores: %w", rm)
+	}
+	return err
+}
+
+// repetition runs the topology once over the whole input, as application id with
+// an output topic of the same name.
+func (c *contender) repetition(ctx context.Context, w workload, id string) error {
+	if err := create(ctx, c.adm, id); err != nil {
+		return err
+	}
+	before, err := c.used()
+	if err != nil {
+		return err
+	}
+	if err := c.program.order("run "+id+" "+id, "running"); err != nil {
+		return err
+	}
+	rate, err := c.untilDone(ctx, w, id)
+	if err != nil {
+		return err
+	}
+	after, err := c.used()
+	if err != nil {
+		return err
+	}
+	c.samples = append(c.samples, sample{
+		app: after[0].cpu - before[0].cpu, broker: after[1].cpu - before[1].cpu, records: w.input.records, rate: rate,
+		appPeak: after[0].peak, brokerPeak: after[1].peak,
+	})
+	return c.program.order("stop", "stopped")
+}
+
+// used is what the program and its broker have used so far.
+func (c *contender) used() (both [2]usage, err error) {
+	for i, pid := range []int{c.program.cmd.Process.Pid, c.node.pid} {
+		if both[i], err = used(pid); err != nil {
+			return both, err
+		}
+	}
+	return both, nil
+}
+
+// askEvery is how often the committed offsets are asked for: the end is seen so
+// much late, and each time costs the broker a request.
+const askEvery = 25 * time.Millisecond
+
+// untilDone waits until the committed offsets of the group have reached the end
+// of the input, and answers at which rate they went on since the first commit.
+func (c *contender) untilDone(ctx context.Context, w workload, group string) (rate float64, err error) {
+	ask := time.NewTicker(askEvery)
+	defer ask.Stop()
+	begin, had := time.Now(), int64(0)
+	for {
+		committed, err := c.adm.FetchOffsets(ctx, group)
+		if err != nil {
+			return 0, fmt.Errorf("ask for the offsets of %s: %w", group, err)
+		}
+		var sum int64
+		committed.Each(func(o kadm.OffsetResponse) {
+			if o.Topic == w.input.topic() {
+				sum += max(0, o.At)
+			}
+		})
+		switch now := time.Now(); {
+		case sum >= int64(w.input.records):
+			return float64(sum-had) / now.Sub(begin).Seconds(), nil
+		case had == 0 && sum > 0:
+			begin, had = now, sum
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%s on %s, %s: %d of %d records are done: %w", c.side.name, c.side.on, w.name, sum, w.input.records, ctx.Err())
+		case <-c.program.lines:
+			return 0, c.program.ended()
+		case <-ask.C:
+		}
+	}
+}

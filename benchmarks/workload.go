@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// A workload is one row of the table: a topology over an input.
+type workload struct {
+	name     string
+	topology string // of benchmarks/app and Peer.java
+	folded   bool   // results once a commit; else with every update
+	stores   string // memory or rocksdb
+	byHand   bool   // the loop by hand does it as well
+	input    input
+	table    input // of the other side of a join; no records if there is none
+	long     bool  // only with -all: it takes minutes
+}
+
+// An input is a topic that is filled before anything is measured, the same for
+// all sides: keys drawn evenly with a fixed seed, values of 100 B, time going on
+// by a fixed step.
+type input struct {
+	records int
+	keys    int
+	every   int           // records that have the same timestamp
+	step    time.Duration // from one timestamp to the next
+	once    bool          // each key once, in order: a table
+}
+
+const (
+	partitions = 4
+	valueBytes = 100
+)
+
+// base is the timestamp of the first record, ms: a whole hour, so that windows
+// begin where it does, and not long ago, or retention would delete the input.
+var base = time.Now().Add(-6 * time.Hour).Truncate(time.Hour).UnixMilli()
+
+func (in input) topic() string {
+	if in.once {
+		return fmt.Sprintf("table-%d", in.keys)
+	}
+	return fmt.Sprintf("input-%d-%d-%d-%d", in.records, in.keys, in.every, in.step.Milliseconds())
+}
+
+// record is the i-th record of the input. The result's slices are its own.
+func (in input) record(i int, r *rand.Rand) (key, value []byte, timestamp int64) {
+	k := i
+	if !in.once {
+		k = r.IntN(in.keys)
+	}
+	key = fmt.Appendf(make([]byte, 0, 9), "k%08d", k)
+	value = make([]byte, valueBytes)
+	for j := 0; j+8 <= len(value); j += 8 {
+		binary.BigEndian.PutUint64(value[j:], r.Uint64())
+	}
+	value[0] = "0123456789"[i%10] // the topology pass drops the records with a 0
+	return key, value, base + int64(i/in.every)*in.step.Milliseconds()
+}
+
+// workloads are those of the table. Quick takes a fifth of the records.
+func workloads(quick bool) []workload {
+	n := 2_000_000
+	if quick {
+		n = 400_000
+	}
+	hot := input{records: n, keys: 10_000, every: 10, step: time.Millisecond}
+	million := input{records: n, keys: 1_000_000, every: 10, step: time.Millisecond}
+	// 100 records of a key in a window of 10 s: a result is an update of a hot row.
+	windows := input{records: n, keys: 1_000, every: 10, step: time.Millisecond}
+	bursts := input{records: n, keys: 10_000, every: 10, step: 5 * time.Millisecond}
+	users := input{records: 10_000, keys: 10_000, every: 1, once: true}
+	cold := input{records: 40_000_000, keys: 20_000_000, every: 10, step: time.Millisecond}
+	return []workload{
+		{name: "pass-through map+filter", topology: "pass", stores: "memory", byHand: true, input: hot},
+		{name: "count, 10 k keys, every update", topology: "count", stores: "rocksdb", byHand: true, input: hot},
+		{name: "count, 10 k keys, every update, in memory", topology: "count", stores: "memory", byHand: true, input: hot},
+		{name: "count, 10 k keys, folded", topology: "count", folded: true, stores: "rocksdb", byHand: true, input: hot},
+		{name: "count, 10 k keys, folded, in memory", topology: "count", folded: true, stores: "memory", byHand: true, input: hot},
+		{name: "count, 1 M keys, in memory", topology: "count", stores: "memory", input: million},
+		{name: "count, 1 M keys", topology: "count", stores: "rocksdb", input: million},
+		{name: "count, 20 M keys", topology: "count", stores: "rocksdb", input: cold, long: true},
+		{name: "tumbling count, 10 s", topology: "tumbling", stores: "rocksdb", input: windows},
+		{name: "hopping count, 60 s by 10 s", topology: "hopping", stores: "rocksdb", input: windows},
+		{name: "session count, 5 s gap", topology: "session", stores: "rocksdb", input: bursts},
+		{name: "stream-table join", topology: "stream-table", stores: "rocksdb", input: hot, table: users},
+	}
+}
+
+// chosen are the workloads whose topology or name is among the given ones, or
+// all, but for the long ones if they are not asked for.
+func chosen(all []workload, names []string, long bool) []workload {
+	return slices.DeleteFunc(all, func(w workload) bool {
+		if len(names) > 0 {
+			return !slices.Contains(names, w.topology) && !slices.Contains(names, w.name)
+		}
+		return w.long && !long
+	})
+}
