@@ -3,6 +3,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,13 +14,18 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/millrace/millrace/broker"
 	"github.com/millrace/millrace/cmd/millrace/internal/cli"
 	"github.com/millrace/millrace/internal/kafkatest"
 )
 
-const guide = "../../docs/guide/cli.md"
+// guide is the page of all commands, brokerGuide that of the broker.
+const (
+	guide       = "../../docs/guide/cli.md"
+	brokerGuide = "../../docs/guide/broker.md"
+)
 
 // An example is a command of the guide and what it says that the command prints.
 type example struct{ command, want string }
@@ -93,7 +100,7 @@ func asShell(t *testing.T, brokers string) func(line string) string {
 func TestGuide(t *testing.T) {
 	t.Run("on this broker", func(t *testing.T) {
 		run := asShell(t, newBrokerOverTCP(t))
-		for _, e := range examplesOf(t, guide) {
+		for _, e := range append(examplesOf(t, guide), examplesOf(t, brokerGuide)...) {
 			if got := run(e.command); !pattern(e.want).MatchString(got) {
 				t.Errorf("$ %s\nprints\n%s\nwant\n%s", e.command, got, e.want)
 			}
@@ -101,7 +108,7 @@ func TestGuide(t *testing.T) {
 	})
 	t.Run("on Apache Kafka", func(t *testing.T) {
 		run := asShell(t, kafkatest.Start(t, "auto.create.topics.enable=false").Addr)
-		for _, e := range examplesOf(t, guide) {
+		for _, e := range append(examplesOf(t, guide), examplesOf(t, brokerGuide)...) {
 			if got := runPatiently(run, e); !pattern(narrow(e.want)).MatchString(narrow(got)) {
 				t.Errorf("$ %s\nprints\n%s\nwant\n%s", e.command, got, e.want)
 			}
@@ -134,6 +141,40 @@ func newBrokerOverTCP(t *testing.T) (addr string) {
 	}
 	t.Cleanup(func() { _ = b.Close() })
 	return b.Addr()
+}
+
+// What the pages say of starting a broker is understood: flags, and the file.
+func TestGuideOfTheBroker(t *testing.T) {
+	pages := ""
+	for _, page := range []string{guide, brokerGuide} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages += string(text)
+	}
+	file := regexp.MustCompile("(?s)```properties\n(.*?)```").FindStringSubmatch(pages)
+	commands := regexp.MustCompile(`(?m)^millrace broker ([^#\n]*)`).FindAllStringSubmatch(pages, -1)
+	if file == nil || len(commands) < 3 {
+		t.Fatalf("%d commands, file %v", len(commands), file)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("server.properties", []byte(file[1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commands {
+		var cfg broker.Config
+		var flags brokerFlags
+		f := pflag.NewFlagSet("broker", pflag.ContinueOnError)
+		flags.register(f, &cfg)
+		err := f.Parse(strings.Fields(c[1]))
+		if err == nil {
+			err = errors.Join(flags.configure(&cfg, f), flags.apply(&cfg, io.Discard))
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c[0], err)
+		}
+	}
 }
 
 // Every command has an example.
