@@ -47,20 +47,20 @@ func writeMixed(t testing.TB, disk vfs.FS, rng *rand.Rand) *mixedLog {
 	t.Helper()
 	m := &mixedLog{last: map[int64]sentOne{}}
 	seqs := map[int64]int32{}
-	for range 4 {
+	for segment := range 4 {
 		base, file1 := int64(len(m.records)), []byte(nil)
 		for len(file1) < 1200 {
 			id, attrs := int64(rng.IntN(4)-1), byte(0)
 			kvs := make([]string, 1+rng.IntN(4))
 			for i := range kvs {
-				kvs[i] = fmt.Sprintf("k%d", rng.IntN(9))
+				kvs[i] = fmt.Sprintf("k%d", 3*segment+rng.IntN(6)) // some don't come again
 				if rng.IntN(4) > 0 {
 					kvs[i] += fmt.Sprintf("=%d/%s", len(m.records)+i, strings.Repeat("v", rng.IntN(60)))
 				}
 			}
 			switch rng.IntN(8) {
 			case 0:
-				attrs = attrTransactional
+				attrs, id = attrTransactional, 8
 			case 1:
 				attrs, kvs, id = attrTransactional|attrControl, []string{"\x00\x00\x00\x01=\x00\x00\x00\x00\x00\x07"}, 9
 			}
