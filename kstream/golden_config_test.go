@@ -4,7 +4,9 @@ package kstream_test
 
 import (
 	"path"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/millrace/millrace/processor"
 )
@@ -12,6 +14,11 @@ import (
 // config is what the configuration of a vector comes to here.
 func (v *vector) config() processor.Config {
 	var cfg processor.Config
+	for _, of := range []string{"windowed.aggregation", "outer.join.spurious.results.fix"} {
+		if ms, err := strconv.Atoi(v.Config["__emit.interval.ms.kstreams."+of+"__"]); err == nil {
+			cfg.EmitInterval = time.Duration(ms) * time.Millisecond
+		}
+	}
 	skip := processor.Skip()
 	if dlq := v.Config["errors.dead.letter.queue.topic.name"]; dlq != "" {
 		skip = processor.DeadLetter(dlq)

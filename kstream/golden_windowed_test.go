@@ -122,6 +122,10 @@ var goldenWindows = map[string]func(params) goldenTopology{
 	"final_tumbling_default_retention": timeWindows(tumbling10, onCloseDefault),
 	"final_hopping_default_retention":  timeWindows(hopping(4), onCloseDefault),
 
+	"final_tumbling_throttled": timeWindows(tumbling10, onClose),
+	"final_hopping_throttled":  timeWindows(hopping(4), onClose),
+	"final_session_throttled":  sessions(session5(5), onCloseSession),
+
 	"session_count_g0": sessions(session5(0), countSession),
 	"session_count_g5": sessions(session5(5), countSession),
 	"session_reduce": sessions(session5(20), func(w *kstream.SessionWindowed[text, text]) *ktable.KTable[window.SessionKey[text], text] {
@@ -133,9 +137,11 @@ var goldenWindows = map[string]func(params) goldenTopology{
 			func(a string, v text) string { return a + java(v) },
 		).Merge(func(x, y string) string { return "(" + x + "+" + y + ")" }))
 	}),
-	"final_session": sessions(session5(5), func(w *kstream.SessionWindowed[text, text]) *ktable.KTable[window.SessionKey[text], text] {
-		return w.Emit(window.OnClose).Reduce("st", concat, ktable.Retention(ms(100000)))
-	}),
+	"final_session": sessions(session5(5), onCloseSession),
+}
+
+func onCloseSession(w *kstream.SessionWindowed[text, text]) *ktable.KTable[window.SessionKey[text], text] {
+	return w.Emit(window.OnClose).Reduce("st", concat, ktable.Retention(ms(100000)))
 }
 
 func countSession(w *kstream.SessionWindowed[text, text]) *ktable.KTable[window.SessionKey[text], int64] {

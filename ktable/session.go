@@ -16,12 +16,13 @@ import (
 // AggregateSession adds an aggregation of a grouped stream over sessions, with a
 // store of that name. What init gives is joined by merge with the results of the
 // sessions that a record touches, the earlier first, and then stepped.
-// It is what the methods of kstream.SessionWindowed stand on.
+// It is what the methods of kstream.SessionWindowed stand on. late, if not nil, gets the
+// stream of the records that are too late for a session.
 //
 // It follows KStreamSessionWindowAggregate of Kafka Streams: a session takes
 // records until the highest timestamp that the operator has seen passes its last
 // record by gap plus grace.
-func AggregateSession[K, V, A any](in flow.Stream[K, V], op, name string, spec window.SessionSpec, init func() opt.V[A], step Step[V, A], merge func(A, A) A, options ...Option) *KTable[window.SessionKey[K], A] {
+func AggregateSession[K, V, A any](in flow.Stream[K, V], op, name string, spec window.SessionSpec, late func(flow.Stream[K, V]), init func() opt.V[A], step Step[V, A], merge func(A, A) A, options ...Option) *KTable[window.SessionKey[K], A] {
 	o := gather(options)
 	what := fmt.Sprintf("store %q", name)
 	keys, values := in.KeySerde(what), valuesOf[A](in.T, o, what)
@@ -32,10 +33,13 @@ func AggregateSession[K, V, A any](in flow.Stream[K, V], op, name string, spec w
 			return state.OpenSession(name, keys, values, w, base, opt)
 		},
 	})
-	out := flow.Then(in, op, name, func(env plan.Env, n *plan.Node, next flow.Next[window.SessionKey[K], flow.Change[A]]) flow.Next[K, V] {
+	out := flow.ThenAside(in, op, name, "late", late, func(env plan.Env, n *plan.Node, next flow.Next[window.SessionKey[K], flow.Change[A]], late flow.Next[K, V]) flow.Next[K, V] {
 		s := &sessionAggregation[K, V, A]{
 			env: env, node: n, nullKey: keys.IsNull, spec: spec, init: init, step: step, merge: merge, emit: o.emit,
-			store: env.Store(name).(*state.SessionStore[K, A]), observed: env.Observed(n), next: next,
+			store: env.Store(name).(*state.SessionStore[K, A]), observed: env.Observed(n), next: next, late: late,
+		}
+		if o.emit == window.OnClose {
+			s.closing = newClosing(env, name)
 		}
 		if o.emit == window.OnCommit {
 			env.AtCommit(n, s.emitDirty)
@@ -59,7 +63,9 @@ type sessionAggregation[K, V, A any] struct {
 	store    *state.SessionStore[K, A]
 	observed *int64 // highest timestamp seen
 	next     flow.Next[window.SessionKey[K], flow.Change[A]]
-	joined   []session[A] // of the record in hand
+	late     flow.Next[K, V] // nil: late records are dropped
+	joined   []session[A]    // of the record in hand
+	closing  closing
 }
 
 // A session is one that exists, and its result.
@@ -73,8 +79,7 @@ func (s *sessionAggregation[K, V, A]) process(r processor.Record[K, V]) error {
 		s.env.Drop(s.node, "null key")
 		return nil
 	}
-	before := *s.observed
-	*s.observed = max(before, r.Timestamp)
+	*s.observed = max(*s.observed, r.Timestamp)
 	open := *s.observed - s.spec.GraceMs() - s.spec.GapMs() // a session that ends before is closed
 	if err := s.find(r); err != nil {
 		return err
@@ -89,15 +94,25 @@ func (s *sessionAggregation[K, V, A]) process(r processor.Record[K, V]) error {
 			old.Value = s.merge(old.Value, j.value)
 		}
 	}
-	if now.end < open {
-		s.env.Drop(s.node, "late")
-	} else if err := s.replace(r, now, old); err != nil {
+	if err := s.take(r, now, old, open); err != nil {
 		return err
 	}
-	if s.emit != window.OnClose || before == *s.observed {
+	if s.emit != window.OnClose {
 		return nil
 	}
-	return s.emitClosed(r, before, open)
+	return s.emitClosed(r, open)
+}
+
+// take puts the session of r in place, unless it has closed.
+func (s *sessionAggregation[K, V, A]) take(r processor.Record[K, V], now session[A], old opt.V[A], open int64) error {
+	switch {
+	case now.end >= open:
+		return s.replace(r, now, old)
+	case s.late != nil:
+		return s.late(r)
+	}
+	s.env.Drop(s.node, "late")
+	return nil
 }
 
 // find gathers the sessions that r touches.
@@ -148,12 +163,16 @@ func (s *sessionAggregation[K, V, A]) update(r processor.Record[K, V], at sessio
 	})
 }
 
-// emitClosed sends on the sessions that r has closed: those that end before open,
-// but for those that were closed at the time observed before.
-func (s *sessionAggregation[K, V, A]) emitClosed(r processor.Record[K, V], before, open int64) error {
+// emitClosed sends on the sessions that have closed: those that end before open, but
+// for those that were sent on before.
+func (s *sessionAggregation[K, V, A]) emitClosed(r processor.Record[K, V], open int64) error {
+	before, ok := s.closing.look(open)
+	if !ok {
+		return nil
+	}
 	from := int64(0)
 	if before != plan.NoTime {
-		from = max(from, before-s.spec.GraceMs()-s.spec.GapMs())
+		from = max(from, before)
 	}
 	if open-1 < from {
 		return nil

@@ -14,11 +14,12 @@ import (
 )
 
 // AggregateTime adds an aggregation of a grouped stream over time windows, with a
-// store of that name. It is what the methods of kstream.TimeWindowed stand on.
+// store of that name. It is what the methods of kstream.TimeWindowed stand on. late, if
+// not nil, gets the stream of the records that are too late for all their windows.
 //
 // It follows KStreamWindowAggregate of Kafka Streams: a window takes records until
 // the highest timestamp that the operator has seen reaches its end plus grace.
-func AggregateTime[K, V, A any](in flow.Stream[K, V], op, name string, spec window.TimeSpec, step Step[V, A], options ...Option) *KTable[window.Key[K], A] {
+func AggregateTime[K, V, A any](in flow.Stream[K, V], op, name string, spec window.TimeSpec, late func(flow.Stream[K, V]), step Step[V, A], options ...Option) *KTable[window.Key[K], A] {
 	o := gather(options)
 	what := fmt.Sprintf("store %q", name)
 	keys, values := in.KeySerde(what), valuesOf[A](in.T, o, what)
@@ -29,10 +30,13 @@ func AggregateTime[K, V, A any](in flow.Stream[K, V], op, name string, spec wind
 			return state.OpenWindow(name, keys, values, w, base, opt)
 		},
 	})
-	out := flow.Then(in, op, name, func(env plan.Env, n *plan.Node, next flow.Next[window.Key[K], flow.Change[A]]) flow.Next[K, V] {
+	out := flow.ThenAside(in, op, name, "late", late, func(env plan.Env, n *plan.Node, next flow.Next[window.Key[K], flow.Change[A]], late flow.Next[K, V]) flow.Next[K, V] {
 		t := &timeAggregation[K, V, A]{
 			env: env, node: n, nullKey: keys.IsNull, spec: spec, size: spec.SizeMs(), step: step, emit: o.emit,
-			store: env.Store(name).(*state.WindowStore[K, A]), observed: env.Observed(n), next: next,
+			store: env.Store(name).(*state.WindowStore[K, A]), observed: env.Observed(n), next: next, late: late,
+		}
+		if o.emit == window.OnClose {
+			t.closing = newClosing(env, name)
 		}
 		if o.emit == window.OnCommit {
 			env.AtCommit(n, t.emitDirty)
@@ -55,6 +59,8 @@ type timeAggregation[K, V, A any] struct {
 	store    *state.WindowStore[K, A]
 	observed *int64 // highest timestamp seen
 	next     flow.Next[window.Key[K], flow.Change[A]]
+	late     flow.Next[K, V] // nil: late records are dropped
+	closing  closing
 }
 
 func (t *timeAggregation[K, V, A]) process(r processor.Record[K, V]) error {
@@ -62,10 +68,23 @@ func (t *timeAggregation[K, V, A]) process(r processor.Record[K, V]) error {
 		t.env.Drop(t.node, "null key")
 		return nil
 	}
-	before := *t.observed
-	*t.observed = max(before, r.Timestamp)
+	*t.observed = max(*t.observed, r.Timestamp)
 	closed := *t.observed - t.spec.GraceMs() // windows that end up to here are closed
+	if err := t.take(r, closed); err != nil {
+		return err
+	}
+	if t.emit != window.OnClose {
+		return nil
+	}
+	return t.emitClosed(r, closed)
+}
+
+// take takes r into its windows that are not closed.
+func (t *timeAggregation[K, V, A]) take(r processor.Record[K, V], closed int64) error {
 	first, last := t.spec.Starts(r.Timestamp)
+	if t.late != nil && last+t.size <= closed {
+		return t.late(r)
+	}
 	for start := first; start <= last; start += t.spec.AdvanceMs() {
 		if start+t.size <= closed {
 			t.env.Drop(t.node, "late")
@@ -75,10 +94,7 @@ func (t *timeAggregation[K, V, A]) process(r processor.Record[K, V]) error {
 			return err
 		}
 	}
-	if t.emit != window.OnClose || before == *t.observed {
-		return nil
-	}
-	return t.emitClosed(r, before, closed)
+	return nil
 }
 
 // update takes r into the window that starts at start.
@@ -110,12 +126,16 @@ func (t *timeAggregation[K, V, A]) key(k K, start int64) window.Key[K] {
 	return window.Key[K]{Key: k, Start: start, End: start + t.size}
 }
 
-// emitClosed sends on the windows that r has closed: those that end up to closed,
-// but for those that were closed at the time observed before.
-func (t *timeAggregation[K, V, A]) emitClosed(r processor.Record[K, V], before, closed int64) error {
+// emitClosed sends on the windows that have closed: those that end up to closed, but
+// for those that were sent on before.
+func (t *timeAggregation[K, V, A]) emitClosed(r processor.Record[K, V], closed int64) error {
+	before, ok := t.closing.look(closed)
+	if !ok {
+		return nil
+	}
 	from, to := int64(0), closed-t.size
 	if before != plan.NoTime {
-		from = max(from, before-t.spec.GraceMs()-t.size+1)
+		from = max(from, before-t.size+1)
 	}
 	if to < from {
 		return nil

@@ -26,6 +26,11 @@ type Env interface {
 	Output(sink *Node) Output
 	// OutputTo is Output to a topic that is chosen as records come.
 	OutputTo(topic string) Output
+	// Partitions is the number of partitions that the topic of a sink with Partitioned
+	// had when the application started.
+	Partitions(sink *Node) int32
+	// OutputAt is Output into one partition, for a sink with Partitioned.
+	OutputAt(sink *Node, partition int32) Output
 	// Current is the record that came in, for as long as it is being processed.
 	Current() *Current
 	// Drop counts a record that n drops by the rules of its operator, by reason.
@@ -43,6 +48,9 @@ type Env interface {
 	// at first. n moves it. It is committed with the rest, so that a crash changes no
 	// result; n must have a name.
 	Observed(n *Node) *int64
+	// EmitInterval is the shortest time, in ms of the time of day, between two looks of
+	// an operator for results that are due by stream time. 0: it looks at each record.
+	EmitInterval() int64
 	// AtTime registers fn to run when stream time moves on without a record, since
 	// all inputs are idle, before punctuations that are due then.
 	AtTime(n *Node, fn func(streamTime int64) error)

@@ -99,7 +99,8 @@ func (d *Driver) start(sub *plan.Sub) error {
 	}
 	task, err := runtime.NewTask(runtime.TaskConfig{
 		Sub: sub, Stores: stores, Out: outputs{d}, Policies: d.cfg.Policies(),
-		Pause: func(ms int64) error { d.now += ms; return nil },
+		EmitInterval: d.cfg.EmitInterval.Milliseconds(),
+		Pause:        func(ms int64) error { d.now += ms; return nil },
 	})
 	if err != nil {
 		return err
