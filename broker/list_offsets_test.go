@@ -4,6 +4,7 @@ package broker_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -90,4 +91,49 @@ func TestListOffsetsTellsEpochs(t *testing.T) {
 			t.Errorf("earliest and latest: %s", diff)
 		}
 	}
+}
+
+// Epochs that left no record end where the next begins, as in Apache Kafka: a client
+// that was told of one at the end of the log finds that nothing was cut.
+func TestEpochsWithoutRecords(t *testing.T) {
+	cfg := broker.Config{FS: vfs.NewMem(), Dir: "/d", Logger: quiet}
+	var got []string
+	for run := range 4 {
+		b, err := broker.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := dial(t, b)
+		if run == 0 {
+			mustCreate(c, "t", 1)
+			mustCreate(c, "empty", 1)
+			mustProduce(c, "t", "a", "b")
+		}
+		if run == 3 {
+			got = append(got, epochEnds(c, "t", 4), epochEnds(c, "empty", 4))
+			mustProduce(c, "t", "c")
+			got = append(got, epochEnds(c, "t", 4))
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"0:2 0:2 0:2 3:2 -1:-1", "0:0 1:0 2:0 3:0 -1:-1", "0:2 0:2 0:2 3:3 -1:-1"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// epochEnds are the answers for the epochs from 0 on: epoch found and end offset.
+func epochEnds(c *client, topic string, last int32) string {
+	c.t.Helper()
+	var all []string
+	for epoch := range last + 1 {
+		req := withVersion(kmsg.NewPtrOffsetForLeaderEpochRequest(), 4)
+		q := kmsg.OffsetForLeaderEpochRequestTopicPartition{CurrentLeaderEpoch: -1, LeaderEpoch: epoch}
+		req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{q}}}
+		p := do[*kmsg.OffsetForLeaderEpochResponse](c, req).Topics[0].Partitions[0]
+		all = append(all, fmt.Sprintf("%d:%d", p.LeaderEpoch, p.EndOffset))
+	}
+	return strings.Join(all, " ")
 }

@@ -43,9 +43,24 @@ func (b *Broker) epochEnd(name string, q *kmsg.OffsetForLeaderEpochRequestTopicP
 	if a.ErrorCode = p.checkEpoch(q.CurrentLeaderEpoch); a.ErrorCode != 0 {
 		return
 	}
-	if q.LeaderEpoch == p.epoch { // still growing
-		a.LeaderEpoch, a.EndOffset = p.epoch, p.log.LogEndOffset()
-		return
+	a.LeaderEpoch, a.EndOffset = p.endOfEpoch(q.LeaderEpoch)
+}
+
+// endOfEpoch is the latest epoch up to that asked for, and where the one after it
+// begins. The log knows epochs with records only; the leader's own begins at the end
+// of the log until it has one, and one before it that left none ended there too: who
+// was told of it at the end of the log (ListOffsets) has lost nothing.
+func (p *partition) endOfEpoch(epoch int32) (found int32, end int64) {
+	logEnd := p.log.LogEndOffset() // before the epochs are looked at: an append may begin the leader's
+	if epoch == p.epoch {          // still growing
+		return epoch, logEnd
 	}
-	a.LeaderEpoch, a.EndOffset = p.log.EndOffsetForEpoch(q.LeaderEpoch)
+	found, end = p.log.EndOffsetForEpoch(epoch)
+	if found >= 0 || epoch < 0 || epoch > p.epoch {
+		return found, end
+	}
+	if latest := p.log.LatestEpoch(); latest >= 0 {
+		return latest, logEnd
+	}
+	return epoch, logEnd
 }
