@@ -4,6 +4,7 @@ package broker_test
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/broker"
+	"github.com/millrace/millrace/internal/kafkatest"
 	"github.com/millrace/millrace/internal/vfs"
 )
 
@@ -132,4 +134,18 @@ func TestGroupConfigsHold(t *testing.T) {
 			t.Errorf("after 60 s: %d members, want none", slow)
 		}
 	})
+}
+
+// Apache Kafka's own tool sets and shows them.
+func TestKafkaConfigsOfGroups(t *testing.T) {
+	b := open(t, broker.Config{Listen: "127.0.0.1:0"})
+	tool := func(args ...string) string {
+		return kafkatest.Tool(t, "configs", append([]string{"--bootstrap-server", b.ListenAddr(), "--entity-type", "groups"}, args...), "")
+	}
+	if got := tool("--alter", "--entity-name", "g", "--add-config", sessionKey+"=50000"); !strings.Contains(got, "Completed updating config for group g.") {
+		t.Errorf("alter: %s", got)
+	}
+	if got := tool("--describe"); !strings.Contains(got, sessionKey+"=50000") {
+		t.Errorf("describe: %s", got)
+	}
 }
