@@ -5,6 +5,7 @@ package clients_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/kafkatest"
@@ -32,7 +34,43 @@ func startBrokers(t *testing.T) map[string]string {
 	if *withKafka {
 		brokers[apache] = kafkatest.Start(t, "auto.create.topics.enable=false").Addr
 	}
+	for _, addr := range brokers {
+		warmUp(t, addr)
+	}
 	return brokers
+}
+
+// warmUp returns when the coordinators of all groups answer, and producers get
+// ids: Apache Kafka begins with errors that not all clients wait out.
+func warmUp(t *testing.T, addr string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	groups := make([]string, 30) // one at least in each of four partitions
+	for i := range groups {
+		groups[i] = fmt.Sprintf("warm-up-%d", i)
+	}
+	admin := kadm.NewClient(cl)
+	err = until(t.Context(), "the coordinators", func() bool {
+		for _, offsets := range admin.FetchManyOffsets(t.Context(), groups...) {
+			if offsets.Err != nil {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "warm-up"); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "warm-up"}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // buildBundled returns the program millrace.

@@ -33,9 +33,12 @@ var programs = []program{
 	{"franz-go", franzGo},
 	{"sarama", saramaProgram},
 	{"kafka-go", kafkaGo},
+	{"kcat", kcatProgram},
 	{"confluent-kafka", python("confluent.py")},
 	{"kafka-python", python("kafka_python.py")},
 	{"aiokafka", python("aio_kafka.py")},
+	{"kafkajs", kafkaJS},
+	{"tools", kafkaToolsProgram},
 }
 
 func TestClients(t *testing.T) {

@@ -107,8 +107,10 @@ func code(err error) any {
 	return err.Error()
 }
 
-// until asks every 20 ms until ok holds, or the time of the scenario is up.
+// until asks every 20 ms until ok holds, for at most a minute.
 func until(ctx context.Context, what string, ok func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
