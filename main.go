@@ -21,13 +21,13 @@ import (
 // closeBound is how long a program that is told to end takes at most to do so.
 const closeBound = 30 * time.Second
 
-// Main runs t as a program: it reads the flags --brokers, --data and --listen,
-// runs until SIGINT or SIGTERM, closes gracefully, and exits the process with 1
-// after a failure, which it prints.
+// Main runs t as a program: it reads the flags below, runs until SIGINT or SIGTERM,
+// closes gracefully, and exits the process with 1 after a failure, which it prints.
 //
 //	--brokers HOST:PORT,...  run on a Kafka cluster; without it the bundled broker runs in the process
 //	--data DIR               the folder of logs and stores (millrace-data)
 //	--listen HOST:PORT       where the bundled broker listens (127.0.0.1:9092)
+//	--describe[=FORMAT]      print the topology as text, mermaid, dot or json, and end
 //	--memory-limit SIZE      memory of state and records in hand, as 512M or 2G (512M); Go's heap is
 //	                         bounded by it too, unless GOMEMLIMIT says otherwise
 func Main(t *processor.Topology) {
@@ -36,7 +36,13 @@ func Main(t *processor.Topology) {
 	flag.StringVar(&cfg.Data, "data", "millrace-data", "`folder` of the bundled broker's logs and of the stores")
 	flag.StringVar(&cfg.Listen, "listen", "127.0.0.1:9092", "`host:port` at which the bundled broker listens")
 	flag.Var((*size)(&cfg.Engine.MemoryLimit), "memory-limit", "`bytes` of state and of records in hand, with K, M or G behind it; 512M")
+	var format describeFlag
+	flag.Var(&format, "describe", "print the topology as `text`, mermaid, dot or json (--describe=dot), and end")
 	flag.Parse()
+	if format != "" {
+		exitOn(t, describe(os.Stdout, t, string(format)))
+		return
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(processor.HeapLimit(cfg.Engine.MemoryLimit))
 	}
@@ -46,6 +52,11 @@ func Main(t *processor.Topology) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := Run(ctx, t, cfg)
 	stop()
+	exitOn(t, err)
+}
+
+// exitOn ends the process with 1 after a failure.
+func exitOn(t *processor.Topology, err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, t.ApplicationID()+":", err)
 		os.Exit(1)

@@ -98,5 +98,5 @@ func (s *KStream[K, V]) TryForeach(do func(processor.Record[K, V]) error, option
 	out := flow.Then(s.end, "foreach", "", func(env plan.Env, n *plan.Node, _ flow.Next[K, V]) flow.Next[K, V] {
 		return tried(env, n, do)
 	})
-	applyEnd(out.Node, options)
+	gatherEnd(options).end(s.end.T.Graph(), out.Node)
 }

@@ -59,6 +59,10 @@ func (a *App) Progress() Progress { return a.app.Progress() }
 // ErrInUse says that another process works in the same folder of stores.
 var ErrInUse = runtime.ErrInUse
 
+// ErrNotCommitted says that a source that begins only where its group has committed
+// has found no committed offset.
+var ErrNotCommitted = runtime.ErrNotCommitted
+
 // A RecordError says at which record, by topic, partition and offset, and in which
 // step the processing ended.
 type RecordError = runtime.RecordError

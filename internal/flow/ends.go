@@ -85,7 +85,34 @@ func Sink[K, V, W any](s Stream[K, V], topic string, internal bool, keys serde.S
 	n := &plan.Node{Kind: plan.Sink, Op: "sink", Site: plan.Site(), Topic: topic, Internal: internal}
 	n.Make = func(env plan.Env, _ []any) (any, error) {
 		out := env.Output(n)
-		return output(env, n, keys, values, value, func(processor.Record[K, V]) plan.Output { return out }), nil
+		return output(env, n, keys, values, value, func(processor.Record[K, V]) (plan.Output, error) { return out, nil }), nil
+	}
+	return s.T.Graph().Add(n, s.Node)
+}
+
+// A PartitionOf chooses a partition, of n, for a record; a negative one is that of the
+// default partitioner.
+type PartitionOf[K, V any] = func(key K, value V, n int32) int32
+
+// PartitionedSink is Sink with partitions of the program's choice.
+func PartitionedSink[K, V any](s Stream[K, V], topic string, keys serde.Serde[K], values serde.Serde[V], choose PartitionOf[K, V]) *plan.Node {
+	n := &plan.Node{Kind: plan.Sink, Op: "sink", Site: plan.Site(), Topic: topic, Partitioned: true}
+	n.Make = func(env plan.Env, _ []any) (any, error) {
+		count, byKey := env.Partitions(n), env.Output(n)
+		outs := make([]plan.Output, count)
+		to := func(r processor.Record[K, V]) (plan.Output, error) {
+			p := choose(r.Key, r.Value, count)
+			switch {
+			case p < 0:
+				return byKey, nil
+			case p >= count:
+				return nil, fmt.Errorf("partition %d was chosen, and topic %q has %d", p, topic, count)
+			case outs[p] == nil:
+				outs[p] = env.OutputAt(n, p)
+			}
+			return outs[p], nil
+		}
+		return output(env, n, keys, values, func(v V) (V, bool) { return v, true }, to), nil
 	}
 	return s.T.Graph().Add(n, s.Node)
 }
@@ -95,14 +122,17 @@ func DynamicSink[K, V any](s Stream[K, V], keys serde.Serde[K], values serde.Ser
 	n := &plan.Node{Kind: plan.Sink, Op: "dynamic sink", Site: plan.Site()}
 	n.Make = func(env plan.Env, _ []any) (any, error) {
 		outs := map[string]plan.Output{}
-		to := func(r processor.Record[K, V]) plan.Output {
+		to := func(r processor.Record[K, V]) (plan.Output, error) {
 			name := choose(r)
 			out := outs[name]
-			if out == nil && topic.CheckName(name) == nil {
+			if out == nil {
+				if err := topic.CheckName(name); err != nil {
+					return nil, fmt.Errorf("chosen by the record: %w", err)
+				}
 				out = env.OutputTo(name)
 				outs[name] = out
 			}
-			return out
+			return out, nil
 		}
 		return output(env, n, keys, values, func(v V) (V, bool) { return v, true }, to), nil
 	}
@@ -110,7 +140,7 @@ func DynamicSink[K, V any](s Stream[K, V], keys serde.Serde[K], values serde.Ser
 }
 
 // output encodes into two buffers of the task's: Output copies what it is given.
-func output[K, V, W any](env plan.Env, n *plan.Node, keys serde.Serde[K], values serde.Serde[W], value func(V) (W, bool), to func(processor.Record[K, V]) plan.Output) Next[K, V] {
+func output[K, V, W any](env plan.Env, n *plan.Node, keys serde.Serde[K], values serde.Serde[W], value func(V) (W, bool), to func(processor.Record[K, V]) (plan.Output, error)) Next[K, V] {
 	var kbuf, vbuf []byte
 	at, id := env.At(), int32(n.ID)
 	failed := func(err error) error {
@@ -132,9 +162,9 @@ func output[K, V, W any](env plan.Env, n *plan.Node, keys serde.Serde[K], values
 		if r.Timestamp < 0 {
 			return failed(fmt.Errorf("timestamp %d is negative", r.Timestamp))
 		}
-		out := to(r)
-		if out == nil {
-			return failed(errors.New("the name that was chosen is not that of a topic"))
+		out, err := to(r)
+		if err != nil {
+			return failed(err)
 		}
 		if err := out(key, val, r.Timestamp, r.Headers); err != nil {
 			if errors.Is(err, plan.ErrTooLarge) {
@@ -150,9 +180,15 @@ func output[K, V, W any](env plan.Env, n *plan.Node, keys serde.Serde[K], values
 // of equal keys meet in one task, and returns the stream that comes out of it.
 // Records with a null key are dropped, since they can meet nothing.
 func Repartition[K, V any](s Stream[K, V], name string) Stream[K, V] {
+	return RepartitionInto(s, name, 0)
+}
+
+// RepartitionInto is Repartition through a topic with so many partitions; 0: as many as
+// its sources have.
+func RepartitionInto[K, V any](s Stream[K, V], name string, partitions int32) Stream[K, V] {
 	isNull := s.KeySerde("repartition").IsNull
 	if isNull == nil {
-		return RepartitionAll(s, name)
+		return repartition(s, name, partitions)
 	}
 	keyed := Then(s, "filter", "", func(env plan.Env, n *plan.Node, next Next[K, V]) Next[K, V] {
 		return func(r processor.Record[K, V]) error {
@@ -163,12 +199,16 @@ func Repartition[K, V any](s Stream[K, V], name string) Stream[K, V] {
 			return next(r)
 		}
 	})
-	return RepartitionAll(keyed.Same(s), name)
+	return repartition(keyed.Same(s), name, partitions)
 }
 
 // RepartitionAll is Repartition with the records that have a null key, in any
 // partition.
 func RepartitionAll[K, V any](s Stream[K, V], name string) Stream[K, V] {
+	return repartition(s, name, 0)
+}
+
+func repartition[K, V any](s Stream[K, V], name string, partitions int32) Stream[K, V] {
 	g := s.T.Graph()
 	topic := g.Repartition(name)
 	what := fmt.Sprintf("repartition topic %q", topic)
@@ -176,7 +216,7 @@ func RepartitionAll[K, V any](s Stream[K, V], name string) Stream[K, V] {
 		g.Fail(plan.Site(), "the key has changed, so the records go through a repartition topic, which needs a name")
 	}
 	keys, values := s.KeySerde(what), s.ValueSerde(what)
-	Sink(s, topic, true, keys, values, func(v V) (V, bool) { return v, true })
+	Sink(s, topic, true, keys, values, func(v V) (V, bool) { return v, true }).Partitions = partitions
 	return Source(s.T, topic, true, keys, values)
 }
 

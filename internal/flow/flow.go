@@ -110,6 +110,30 @@ func ThenTry[K, V, K2, V2 any](s Stream[K, V], op, name string, build func(env p
 	return Stream[K2, V2]{T: s.T, Node: s.T.Graph().Add(n, s.Node), Rekeyed: s.Rekeyed}
 }
 
+// ThenAside is Then for an operator that has a second way on: for records of its input
+// that it does not take. use gets that stream when the operator is defined; without use
+// build gets a nil way.
+func ThenAside[K, V, K2, V2 any](s Stream[K, V], op, name, aside string, use func(Stream[K, V]), build func(env plan.Env, n *plan.Node, next Next[K2, V2], aside Next[K, V]) Next[K, V], stores ...*plan.Store) Stream[K2, V2] {
+	if use == nil {
+		return Then(s, op, name, func(env plan.Env, n *plan.Node, next Next[K2, V2]) Next[K, V] {
+			return build(env, n, next, nil)
+		}, stores...)
+	}
+	out := Then(s, op, name, func(plan.Env, *plan.Node, Next[K2, V2]) Next[K, V] { return nil }, stores...)
+	n := out.Node
+	side := Then(Stream[K, V]{T: s.T, Node: n}, aside, "", func(_ plan.Env, _ *plan.Node, next Next[K, V]) Next[K, V] { return next })
+	n.Make = func(env plan.Env, outs []any) (any, error) { // the first child is side
+		entry := build(env, n, Fan[K2, V2](env, n, outs[1:]), Guard(env, n, outs[0].(Next[K, V])))
+		at, id := env.At(), int32(n.ID)
+		return func(r processor.Record[K, V]) error {
+			*at = id
+			return entry(r)
+		}, nil
+	}
+	use(side.Same(s))
+	return out
+}
+
 // Step is Then for an operator that notes by itself, at each record, that it is the
 // one that runs, as [plan.Env.At] says: it saves a call.
 func Step[K, V, K2, V2 any](s Stream[K, V], op string, build func(env plan.Env, n *plan.Node, next Next[K2, V2]) Next[K, V]) Stream[K2, V2] {

@@ -15,7 +15,9 @@ func Merge[K, V any](ends ...Stream[K, V]) Stream[K, V] {
 	parents := make([]*plan.Node, len(ends))
 	for i, s := range ends {
 		if s.T != merged.T {
-			s.T.Graph().Fail(n.Site, "merge: the streams are of different topologies")
+			for _, t := range []*processor.Topology{merged.T, s.T} {
+				t.Graph().Fail(n.Site, "merge: the streams are of different topologies")
+			}
 		}
 		parents[i] = s.Node
 		merged.Rekeyed = merged.Rekeyed || s.Rekeyed

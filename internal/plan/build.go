@@ -106,6 +106,8 @@ type Internal struct {
 	Name      string
 	Changelog bool     // else a repartition topic
 	Sources   []string // the topics whose partition counts it follows: the largest
+	// Partitions is how many a repartition topic has; 0: it follows Sources.
+	Partitions int32
 }
 
 // Internals lists the internal topics, repartition topics before what depends
@@ -119,7 +121,7 @@ func (p *Plan) Internals() []Internal {
 		}
 		for _, n := range s.Nodes {
 			if n.Kind == Sink && n.Internal {
-				reps = append(reps, Internal{Name: n.Topic, Sources: topics})
+				reps = append(reps, Internal{Name: n.Topic, Sources: topics, Partitions: n.Partitions})
 			}
 		}
 		for _, st := range s.Stores {

@@ -68,13 +68,31 @@ func (g *Graph) Check() error {
 		errs = append(errs, fmt.Errorf("application id %q: %w", g.App, err))
 	}
 	errs = append(errs, g.checkTimes()...)
+	errs = append(errs, g.checkRepartitions()...)
 	if len(g.Nodes) == 0 {
 		errs = append(errs, errors.New("the topology has no source"))
 	}
 	return errors.Join(errs...)
 }
 
-// checkTimes finds topics whose records would have two times.
+// checkRepartitions finds repartition topics that two steps write.
+func (g *Graph) checkRepartitions() []error {
+	var errs []error
+	first := map[string]*Node{}
+	for _, n := range g.Nodes {
+		if n.Kind != Sink || !n.Internal {
+			continue
+		}
+		if f := first[n.Topic]; f != nil {
+			errs = append(errs, fmt.Errorf("%s: repartition topic %q: the name is taken by the step of %s", n.Site, n.Topic, f.Site))
+		} else {
+			first[n.Topic] = n
+		}
+	}
+	return errs
+}
+
+// checkTimes finds topics whose records would have two times, or two beginnings.
 func (g *Graph) checkTimes() []error {
 	var errs []error
 	first := map[string]*Node{}
@@ -88,6 +106,9 @@ func (g *Graph) checkTimes() []error {
 		} else if f.Extracts || n.Extracts {
 			errs = append(errs, fmt.Errorf(
 				"%s: topic %q is read here and at %s, and one of them takes the time from elsewhere: read it once", n.Site, n.Topic, f.Site))
+		} else if f.Reset != n.Reset {
+			errs = append(errs, fmt.Errorf(
+				"%s: topic %q is read here and at %s, and they begin at different places: say the same, or read it once", n.Site, n.Topic, f.Site))
 		}
 	}
 	return errs

@@ -29,6 +29,15 @@ type Node struct {
 	Stores   []*Store // those it reads or writes
 	Policy   *Policy  // of records that fail here; nil: the application's
 
+	// Reset says where a source begins where nothing is committed. The zero value is the
+	// start.
+	Reset Reset
+	// Partitions is how many partitions the repartition topic of an internal sink has; 0:
+	// as many as the topics that it comes from.
+	Partitions int32
+	// Partitioned says that a sink chooses the partitions of its topic, which must exist.
+	Partitioned bool
+
 	// Extracts says that a source's Decode gives another time than the record's own,
 	// so that the record must be decoded before its place in the order is known.
 	Extracts bool
@@ -42,6 +51,24 @@ type Node struct {
 	// func(processor.Record[K, V]) error of the types of its input.
 	Make func(env Env, outs []any) (any, error)
 }
+
+// A Reset is where a topic is read from where nothing is committed, or what is committed
+// is not there any more.
+type Reset struct {
+	From  ResetFrom
+	AgoMs int64 // of ResetAgo
+}
+
+// A ResetFrom is a kind of [Reset].
+type ResetFrom uint8
+
+// The kinds of reset: auto.offset.reset of Kafka.
+const (
+	ResetStart ResetFrom = iota
+	ResetEnd
+	ResetAgo   // records of so long ago (KIP-1106)
+	ResetNever // it is an error
+)
 
 // A Store is the definition of one named store.
 type Store struct {

@@ -27,6 +27,7 @@ type App struct {
 
 	subs     map[string]*plan.Sub // by source topic
 	internal map[string]bool      // repartition topics
+	resets   map[string]plan.Reset
 
 	hard     context.Context // its end ends everything at once
 	stopHard context.CancelCauseFunc
@@ -75,7 +76,7 @@ func Start(ctx context.Context, p *plan.Plan, cfg Config) (*App, error) {
 	a := &App{
 		plan: p, cfg: cfg, log: log,
 		life: newLifecycle(cfg.Listener),
-		subs: map[string]*plan.Sub{}, internal: map[string]bool{},
+		subs: map[string]*plan.Sub{}, internal: map[string]bool{}, resets: map[string]plan.Reset{},
 		closeReq: make(chan struct{}),
 		failed:   make(chan struct{}),
 		done:     make(chan struct{}),
@@ -89,6 +90,9 @@ func Start(ctx context.Context, p *plan.Plan, cfg Config) (*App, error) {
 		for _, n := range s.Sources {
 			a.subs[n.Topic] = s
 			a.internal[n.Topic] = a.internal[n.Topic] || n.Internal
+			if n.Reset != (plan.Reset{}) {
+				a.resets[n.Topic] = n.Reset
+			}
 		}
 	}
 	var err error
@@ -231,7 +235,7 @@ func (a *App) connect(ctx context.Context) error {
 		topics = append(topics, t)
 	}
 	member, err := a.cluster.Join(link.MemberConfig{
-		Topics: topics, Instance: a.dir.instance,
+		Topics: topics, Resets: a.resets, Instance: a.dir.instance,
 		SessionTimeout: a.cfg.SessionTimeout, RebalanceTimeout: a.cfg.RebalanceTimeout,
 		Assigned: a.assigned, Revoked: a.revoked, Lost: a.lost,
 		Balancing: a.balancing(),

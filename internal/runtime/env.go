@@ -18,6 +18,20 @@ func (e env) Output(sink *plan.Node) plan.Output { return e.t.cfg.Out.Output(sin
 
 func (e env) OutputTo(topic string) plan.Output { return e.t.cfg.Out.Output(topic) }
 
+func (e env) Partitions(sink *plan.Node) int32 {
+	if out, ok := e.t.cfg.Out.(PartitionedOutputs); ok {
+		return out.Partitions(sink.Topic)
+	}
+	return 1
+}
+
+func (e env) OutputAt(sink *plan.Node, partition int32) plan.Output {
+	if out, ok := e.t.cfg.Out.(PartitionedOutputs); ok {
+		return out.OutputAt(sink.Topic, partition)
+	}
+	return e.t.cfg.Out.Output(sink.Topic)
+}
+
 func (e env) Current() *plan.Current { return &e.t.current }
 
 func (e env) Drop(n *plan.Node, reason string) { e.t.drop(n, reason) }

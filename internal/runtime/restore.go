@@ -89,8 +89,16 @@ func storesOf(s *slot) []state.Store {
 // the worker has when a record is sent.
 type laneOutputs struct{ worker *worker }
 
-func (o laneOutputs) Output(topic string) plan.Output {
-	d := link.NewDest(topic, link.AnyPartition)
+var _ PartitionedOutputs = laneOutputs{}
+
+func (o laneOutputs) Output(topic string) plan.Output { return o.OutputAt(topic, link.AnyPartition) }
+
+// Partitions implements [PartitionedOutputs].
+func (o laneOutputs) Partitions(topic string) int32 { return o.worker.app.topics[topic].Partitions }
+
+// OutputAt implements [PartitionedOutputs].
+func (o laneOutputs) OutputAt(topic string, partition int32) plan.Output {
+	d := link.NewDest(topic, partition)
 	limit := o.worker.app.maxRecord(topic)
 	return func(key, value []byte, timestamp int64, headers []plan.Header) error {
 		if n := len(key) + len(value); n > limit/2 || len(headers) > 0 { // else it fits
@@ -120,6 +128,8 @@ func (a *App) locate(s *slot) error {
 			at = max(at, pos.Offset)
 			in.committed.Store(pos.Offset)
 			s.origins[p.Topic] = Origin{Position{at, pos.Epoch}, pos.Metadata}
+		} else if at, err = begin(p, a.resets[p.Topic], ranges[p]); err != nil {
+			return err
 		}
 		in.position.Store(at)
 		in.fetched.Store(at)
@@ -127,6 +137,22 @@ func (a *App) locate(s *slot) error {
 	}
 	return nil
 }
+
+// begin is where an input begins without a committed offset, as far as it is known
+// before the first fetch.
+func begin(p link.Partition, r plan.Reset, have link.Range) (int64, error) {
+	switch r.From {
+	case plan.ResetEnd:
+		return have.End, nil
+	case plan.ResetNever:
+		return 0, fmt.Errorf("%s: %w", p, ErrNotCommitted)
+	}
+	return have.Start, nil
+}
+
+// ErrNotCommitted says that a source is to begin where its group has committed, and the
+// group has not.
+var ErrNotCommitted = errors.New("the group has no committed offset, and the source is not to begin without one")
 
 // errRebuild says that the bases of a task must be set aside, and why.
 type errRebuild struct{ cause string }

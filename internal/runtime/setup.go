@@ -66,14 +66,21 @@ func survey(ctx context.Context, c link.Cluster, p *plan.Plan) (*topicSurvey, er
 	for _, in := range internals {
 		s.names = append(s.names, in.Name)
 	}
+	chosen := map[string]bool{} // sinks that choose partitions
 	for _, sub := range p.Subs {
 		for _, n := range sub.Sources {
 			if !n.Internal {
 				external[n.Topic] = true
 			}
 		}
+		for _, n := range sub.Nodes {
+			if n.Partitioned && !external[n.Topic] {
+				chosen[n.Topic] = true
+			}
+		}
 	}
 	s.names = append(s.names, slices.Sorted(maps.Keys(external))...)
+	s.names = append(s.names, slices.Sorted(maps.Keys(chosen))...)
 	var err error
 	if s.found, err = c.Topics(ctx, s.names...); err != nil {
 		return nil, err
@@ -86,6 +93,11 @@ func survey(ctx context.Context, c link.Cluster, p *plan.Plan) (*topicSurvey, er
 		}
 		s.counts[name] = t.Partitions
 	}
+	for _, name := range slices.Sorted(maps.Keys(chosen)) {
+		if _, ok := s.found[name]; !ok {
+			s.add(true, name, "does not exist: records are put into partitions of it that the program chooses, so it is to be created before the application is started")
+		}
+	}
 	if len(s.findings) > 0 {
 		return s, nil // the rest follows from the sources
 	}
@@ -96,6 +108,9 @@ func survey(ctx context.Context, c link.Cluster, p *plan.Plan) (*topicSurvey, er
 		case !ok:
 			s.missing = append(s.missing, in)
 			s.add(false, in.Name, "does not exist: it is created with %d partitions when the application starts", n)
+		case in.Partitions != 0 && t.Partitions != in.Partitions:
+			s.add(true, in.Name, "has %d partitions, not %d, which Repartition asks for: reset the application (delete the topic and the state), or ask for as many as before",
+				t.Partitions, in.Partitions)
 		case n != 0 && t.Partitions != n:
 			s.add(true, in.Name, "has %d partitions, not %d, which its sources %v have: reset the application (delete the topic and the state), or give the sources as many partitions as before",
 				t.Partitions, n, in.Sources)
@@ -112,6 +127,11 @@ func survey(ctx context.Context, c link.Cluster, p *plan.Plan) (*topicSurvey, er
 // of the topics whose records it meets, or, if they are all internal, as many as the
 // largest of the topics that it comes from.
 func (s *topicSurvey) settle(internals []plan.Internal, groups [][]string) {
+	for _, in := range internals {
+		if in.Partitions > 0 {
+			s.counts[in.Name] = in.Partitions
+		}
+	}
 	together := map[string][]string{}
 	for _, g := range groups {
 		for _, name := range g {

@@ -26,6 +26,16 @@ type Outputs interface {
 	Output(topic string) plan.Output
 }
 
+// PartitionedOutputs are [Outputs] whose topics have partitions to choose from; others
+// have one each.
+type PartitionedOutputs interface {
+	Outputs
+	// Partitions is the number of partitions that a topic had at the start.
+	Partitions(topic string) int32
+	// OutputAt gives the way to one of them.
+	OutputAt(topic string, partition int32) plan.Output
+}
+
 // A Position is a place in a partition's log: the next offset, and the leader epoch
 // of the record before it, -1 if unknown.
 type Position struct {

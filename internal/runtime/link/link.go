@@ -121,8 +121,9 @@ type MemberConfig struct {
 	Instance         string
 	SessionTimeout   time.Duration // 45s
 	RebalanceTimeout time.Duration // 60s: also the time that Revoked may take
-	Latest           bool          // start at the end where nothing is committed; else at the beginning
-	Balancing        Balancing
+	// Resets says where topics begin where nothing is committed, other than at the start.
+	Resets    map[string]plan.Reset
+	Balancing Balancing
 
 	// Assigned is called after each rebalance with the partitions that are new,
 	// which may be none. They are paused: Member.Resume lets them flow.

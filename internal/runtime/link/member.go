@@ -57,10 +57,6 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 }
 
 func (m *member) options() []kgo.Opt {
-	reset := kgo.NewOffset().AtStart()
-	if m.cfg.Latest {
-		reset = kgo.NewOffset().AtEnd()
-	}
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(m.link.cfg.Group),
 		kgo.ConsumeTopics(m.cfg.Topics...),
@@ -68,7 +64,8 @@ func (m *member) options() []kgo.Opt {
 		kgo.WithHooks(m.group),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(reset),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.AdjustFetchOffsetsFn(m.begin),
 		kgo.SessionTimeout(m.cfg.SessionTimeout),
 		kgo.RebalanceTimeout(m.cfg.RebalanceTimeout),
 		kgo.HeartbeatInterval(min(3*time.Second, m.cfg.SessionTimeout/3)),
@@ -85,6 +82,22 @@ func (m *member) options() []kgo.Opt {
 		opts = append(opts, kgo.InstanceID(m.cfg.Instance))
 	}
 	return opts
+}
+
+// begin moves partitions without a committed offset to where their topics begin.
+func (m *member) begin(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	for topic, r := range m.cfg.Resets {
+		for p, o := range offsets[topic] {
+			switch {
+			case o.EpochOffset().Offset >= 0: // committed
+			case r.From == plan.ResetEnd:
+				offsets[topic][p] = kgo.NewOffset().AtEnd()
+			case r.From == plan.ResetAgo:
+				offsets[topic][p] = kgo.NewOffset().AfterMilli(time.Now().UnixMilli() - r.AgoMs)
+			}
+		}
+	}
+	return offsets, nil
 }
 
 // assigned runs before the client fetches the first record of new partitions.

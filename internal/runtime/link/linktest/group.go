@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime/assign"
@@ -102,7 +103,7 @@ func (g *group) run() {
 			}
 			slices.SortFunc(added, compare)
 			for _, p := range added {
-				m.owned[p] = &fetching{next: g.c.startOf(g.id, p), paused: true}
+				m.owned[p] = &fetching{next: g.c.startOf(g.id, p, m.cfg.Resets[p.Topic]), paused: true}
 			}
 			m.call(m.cfg.Assigned, added)
 		}
@@ -196,10 +197,22 @@ func compare(a, b link.Partition) int {
 	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Num, b.Num))
 }
 
-func (c *Cluster) startOf(groupID string, p link.Partition) int64 {
+func (c *Cluster) startOf(groupID string, p link.Partition, r plan.Reset) int64 {
 	l := c.log(p)
 	if pos, ok := c.offsets[groupID][p]; ok {
 		return max(pos.Offset, l.start)
+	}
+	switch r.From {
+	case plan.ResetEnd:
+		return l.end
+	case plan.ResetAgo:
+		since := time.Now().UnixMilli() - r.AgoMs
+		for _, rec := range l.recs {
+			if rec.Timestamp >= since {
+				return rec.Offset
+			}
+		}
+		return l.end
 	}
 	return l.start
 }
