@@ -188,7 +188,7 @@ func (w *world) heal() {
 
 func TestAGroupThatIsUpset(t *testing.T) {
 	var sum stats
-	all := seeds(t, 300, 6_000)
+	all := seeds(t, 200, 6_000)
 	for _, seed := range all {
 		sum.add(replay(t, seed, upset))
 	}
