@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -174,10 +175,7 @@ func (l *killLoad) consume(ctx context.Context, done chan struct{}) {
 // acknowledged.
 func (l *killLoad) checkCommitted(ctx context.Context) {
 	l.mu.Lock()
-	want := map[int32]int64{}
-	for p, o := range l.committed {
-		want[p] = o
-	}
+	want := maps.Clone(l.committed)
 	l.mu.Unlock()
 	for ctx.Err() == nil && len(want) > 0 {
 		ask, cancel := context.WithTimeout(ctx, time.Second)

@@ -4,6 +4,7 @@ package seglog_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/anishathalye/porcupine"
@@ -178,9 +179,9 @@ func (s logState) produce(q question) (logState, outcome) {
 	}
 	base := int64(len(s.values))
 	if q.id >= 0 {
-		sent := map[int64][]sequencing{}
-		for id, l := range s.sent {
-			sent[id] = l
+		sent := maps.Clone(s.sent)
+		if sent == nil {
+			sent = map[int64][]sequencing{}
 		}
 		list = append(slices.Clone(list), sequencing{first, last, base})
 		sent[q.id] = list[max(0, len(list)-5):]

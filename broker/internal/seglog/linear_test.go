@@ -375,7 +375,7 @@ func (h *history) readBack() {
 // torn writes where each batch is flushed, as by kill -9 where it is not. SEED=n
 // runs that seed alone, MILLRACE_LONG=1 more of them.
 func TestLinearizable(t *testing.T) {
-	seeds := 40
+	seeds := 200
 	if os.Getenv("MILLRACE_LONG") != "" {
 		seeds = 2000
 	}
