@@ -67,6 +67,10 @@ var ErrNotCommitted = runtime.ErrNotCommitted
 // step the processing ended.
 type RecordError = runtime.RecordError
 
+// A StoreChangedError says that a store in the topology has another kind or other
+// encodings than the one that was written: which store, why, and what can be done.
+type StoreChangedError = runtime.StoreChangedError
+
 // A PanicError is a panic of a function of the program, in a [RecordError].
 type PanicError = runtime.PanicError
 
@@ -128,7 +132,8 @@ func (c Config) runtime() runtime.Config {
 		Link: lc, Stores: c.Stores, Workers: c.Workers,
 		CommitInterval: c.CommitInterval, OpenBytes: c.OpenBytes, MemoryLimit: c.MemoryLimit, Replication: c.ReplicationFactor,
 		SessionTimeout: c.SessionTimeout, Stay: c.StayOnClose,
-		MaxTaskIdle: c.MaxTaskIdle, SourceIdleness: c.SourceIdleness, EmitInterval: c.EmitInterval, Policies: c.Policies(), OnFailure: c.OnFailure,
+		MaxTaskIdle: c.MaxTaskIdle, SourceIdleness: c.SourceIdleness, EmitInterval: c.EmitInterval, Policies: c.Policies(),
+		OnFailure: c.OnFailure, OnStoreChange: c.OnStoreChange,
 		Listener: c.Listener, Log: c.Logger,
 	}
 }

@@ -33,6 +33,7 @@ func (a *App) Collector() prometheus.Collector {
 	c.dropped = d("task_dropped_records_total", "Records dropped by the rules of a step, or by the policy for failures.", "task", "step", "reason")
 	c.streamTime = d("task_stream_time_ms", "Stream time in ms since the Unix epoch.", "task")
 	c.toRestore = d("task_restore_remaining_records", "Changelog offsets still to be read.", "task")
+	c.restoreLeft = d("task_restore_left_seconds", "Estimate of how long the restore will still take.", "task")
 	c.memory = d("task_state_bytes", "Memory of the task's stores as of the last commit.", "task", "kind")
 	c.lag = d("input_lag_records", "Offsets of an input not processed yet.", "task", "topic", "partition")
 	c.uncommitted = d("input_uncommitted_records", "Offsets of an input processed and not committed.", "task", "topic", "partition")
@@ -46,6 +47,7 @@ type collector struct {
 	state, tasks, commits, restarts                 *prometheus.Desc
 	limit, used, stops                              *prometheus.Desc
 	records, dropped, streamTime, toRestore, memory *prometheus.Desc
+	restoreLeft                                     *prometheus.Desc
 	lag, uncommitted                                *prometheus.Desc
 }
 
@@ -87,6 +89,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.streamTime, t.StreamTime, id)
 		}
 		gauge(c.toRestore, max(0, t.ToRestore-t.Restored), id)
+		ch <- prometheus.MustNewConstMetric(c.restoreLeft, prometheus.GaugeValue, t.RestoreLeft.Seconds(), id)
 		gauge(c.memory, t.StateDirty, id, "uncommitted")
 		gauge(c.memory, t.StateCached, id, "cached")
 		for _, in := range t.Inputs {

@@ -88,6 +88,11 @@ type Config struct {
 	// ([StopApp], the default), or the tasks of the worker that has failed, which are
 	// started again from the last commit ([RestartTasks]).
 	OnFailure OnFailure
+	// OnStoreChange says what happens at a store whose kind or encodings are others than
+	// it was written with: the application ends with a [*StoreChangedError]
+	// ([RefuseStore], the default), or the changelog is read as if it had been written so
+	// ([RebuildStore]), for encodings that have changed in name only.
+	OnStoreChange OnStoreChange
 	// MaxRecordBytes is the largest record that is written to a topic that does not
 	// say how much it takes (max.message.bytes). 1,000,012, Kafka's default.
 	MaxRecordBytes int32
@@ -109,6 +114,15 @@ type OnFailure = runtime.OnFailure
 const (
 	StopApp      = runtime.StopApp
 	RestartTasks = runtime.RestartTasks
+)
+
+// OnStoreChange is what happens at a store that has changed.
+type OnStoreChange = runtime.OnStoreChange
+
+// What happens at a store that has changed.
+const (
+	RefuseStore  = runtime.RefuseStore
+	RebuildStore = runtime.RebuildStore
 )
 
 // HeapLimit is the limit of Go's heap, for debug.SetMemoryLimit, that fits to a

@@ -62,6 +62,10 @@ type Config struct {
 	// Policies are those for records that fail, where a node has none of its own.
 	Policies plan.Policies
 
+	// OnStoreChange says what happens at a store whose kind or encodings are others than
+	// it was written with. RefuseStore.
+	OnStoreChange OnStoreChange
+
 	// OnFailure says what a failure that no policy gets over ends. StopApp.
 	OnFailure OnFailure
 

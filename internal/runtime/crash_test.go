@@ -175,8 +175,6 @@ func TestBasesThatDoNotFitAreSetAside(t *testing.T) {
 		{"a position after the end", edit(func(h *state.Header) { h.Position = 1000 }), "outside of the changelog"},
 		{"another cluster", edit(func(h *state.Header) { h.Cluster = "other" }), "cluster is"},
 		{"another topic id", edit(func(h *state.Header) { h.ChangelogID[0]++ }), "topic id"},
-		{"other encodings", edit(func(h *state.Header) { h.Serdes = "string,string" }), "serdes"},
-		{"another kind of store", edit(func(h *state.Header) { h.Kind = "window" }), "kind"},
 		{"another format", edit(func(h *state.Header) { h.Format = 99 }), "format"},
 		{
 			"a log that was cut and has grown again", func(c *linktest.Cluster, _ *disk) {

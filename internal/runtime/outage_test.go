@@ -26,7 +26,7 @@ func perMinute(t *testing.T) *plan.Plan {
 	t.Helper()
 	top := processor.NewTopology("app")
 	kstream.From(top, topic.Of[string, string]("in")).GroupByKey().
-		Windowed(window.Tumbling(time.Minute).Grace(10 * time.Second)).Emit(window.OnClose).Count("st", ktable.Retention(time.Hour)).
+		Windowed(window.Tumbling(time.Minute).Grace(10*time.Second)).Emit(window.OnClose).Count("st", ktable.Retention(time.Hour)).
 		To(topic.Of[window.Key[string], int64]("out").Keys(window.TimeKey(topic.Of[string, string]("in").KeySerde(), time.Minute)))
 	p, err := top.Graph().Build()
 	if err != nil {

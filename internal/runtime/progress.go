@@ -5,6 +5,7 @@ package runtime
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Progress is how far an instance is, at one moment.
@@ -26,6 +27,9 @@ type TaskProgress struct {
 	Inputs  []InputProgress
 	// Changelog offsets read, and to be read, by the restore at its start.
 	Restored, ToRestore int64
+	// RestoreLeft is an estimate of how long the restore will still take; 0: it is over,
+	// or there is nothing to estimate it from.
+	RestoreLeft time.Duration
 	// StreamTime is the highest time of the records seen, in ms since the Unix epoch,
 	// NoTime before the first one.
 	StreamTime int64
@@ -69,11 +73,12 @@ func (p Progress) Lag() int64 {
 func (a *App) Progress() Progress {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	now := time.Now()
 	p := Progress{State: a.life.get(), Commits: a.commits.Load(), Restarts: a.restarts.Load(), Memory: a.memory.use()}
 	for _, s := range a.tasks() {
 		t := TaskProgress{
 			ID: s.id, Running: s.phase == running, Records: s.processed.Load(),
-			Restored: s.restored.Load(), ToRestore: s.toRestore.Load(),
+			Restored: s.restored.Load(), ToRestore: s.toRestore.Load(), RestoreLeft: s.left(now),
 			StreamTime: s.streamTime.Load(), StateDirty: s.stateDirty.Load(), StateCached: s.stateCached.Load(),
 		}
 		if dropped := s.dropped.Load(); dropped != nil {

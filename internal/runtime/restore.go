@@ -214,11 +214,16 @@ func (a *App) tryOpen(s *slot, path string) error {
 		}
 		s.toRestore.Add(ranges[logs[i]].End - from[i])
 	}
+	if err := a.checkForms(s); err != nil {
+		return err
+	}
+	s.beginRestore()
 	for i, o := range s.stores {
 		if err := a.restore(s, o, from[i], ranges[logs[i]].End); err != nil {
 			return err
 		}
 	}
+	a.endRestore(s)
 	return nil
 }
 
@@ -252,6 +257,9 @@ func (a *App) startOf(s *slot, o *openStore, log link.Range) (int64, error) {
 	if !ok {
 		o.header.Position = log.Start
 		return log.Start, nil
+	}
+	if err := a.changedStore(s.id, o.store.Name(), have, o.header); err != nil {
+		return 0, err
 	}
 	cause, err := checker{a.cluster, time.Now()}.misfit(s.ctx, have, o.header, log)
 	if err != nil {
@@ -297,6 +305,7 @@ func (a *App) restore(s *slot, o *openStore, from, end int64) error {
 			return fmt.Errorf("restore store %q: %w", o.store.Name(), err)
 		}
 		s.restored.Add(next.Offset - from)
+		a.tellRestore(s, o.store.Name())
 		from = next.Offset
 	}
 	if err := o.store.Restored(); err != nil {

@@ -54,6 +54,8 @@ type slot struct {
 
 	processed           atomic.Int64
 	restored, toRestore atomic.Int64 // changelog offsets
+	restoreBegan        atomic.Int64 // ns since the Unix epoch; 0: not yet
+	restoreTold         time.Time    // of the restore's goroutine: when the log was told last
 	// What the worker tells of the task, after each slice or commit.
 	streamTime, stateDirty, stateCached atomic.Int64
 	dropped                             atomic.Pointer[map[Drop]int64]

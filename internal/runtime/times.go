@@ -19,7 +19,9 @@ import (
 //	magic 2 bytes | version 1 | partition time | stream time | count uint16 | count * (name, time)
 //
 // with times as int64 in ms and names as their FNV-1a hash in 8 bytes, big endian:
-// those of operators, and those of stores whose rows expire, which storeTime makes.
+// those of operators, and those of stores whose rows expire, which storeTime makes. Under
+// the names that storeForm makes stand the forms of stores in place of times, as many as
+// there is room for.
 // Every input has the task's part; the highest of what is found counts.
 const (
 	timesMagic   = "Mr"
@@ -121,6 +123,11 @@ func (t *Task) metadata(in *input) string {
 	}
 	for _, s := range t.timedStores() {
 		times[storeTime(s.Name())] = s.ObservedTime()
+	}
+	for _, s := range t.stores {
+		if len(times) < maxObserved {
+			times[storeForm(s.Name())] = formOf(s)
+		}
 	}
 	b := make([]byte, 0, timesHead+16*len(times))
 	b = append(b, timesMagic...)
