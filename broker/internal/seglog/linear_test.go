@@ -177,13 +177,23 @@ func (h *history) ask(l *seglog.Log, q question) (outcome, error) {
 		return outcome{at: l.LogStartOffset()}, nil
 	case opLatest:
 		return outcome{at: hw}, nil
-	case opTimestamp:
-		o, _, _, _, err := l.OffsetForTimestamp(q.at, hw)
-		return outcome{at: o}, err
-	default:
-		o, _, _, _, err := l.MaxTimestamp(hw)
-		return outcome{at: o}, err
 	}
+	for { // a deletion meanwhile is of the log as it is, the high watermark of the log as it was
+		start, hw := l.LogStartOffset(), h.visible(l)
+		o, err := findTime(l, q, hw)
+		if start == l.LogStartOffset() {
+			return outcome{at: o}, err
+		}
+	}
+}
+
+func findTime(l *seglog.Log, q question, hw int64) (offset int64, err error) {
+	if q.kind == opTimestamp {
+		offset, _, _, _, err = l.OffsetForTimestamp(q.at, hw)
+	} else {
+		offset, _, _, _, err = l.MaxTimestamp(hw)
+	}
+	return offset, err
 }
 
 func (h *history) produce(l *seglog.Log, q question) (outcome, error) {
