@@ -11,6 +11,9 @@ import (
 type Plan struct {
 	App  string
 	Subs []*Sub // in the order of their first nodes
+	// Globals are those of global stores: each instance runs all of them, over all
+	// partitions. Their stores have no changelog but the topic, and all tasks read them.
+	Globals []*Sub
 }
 
 // A Sub is a sub-topology: the nodes that one record can reach without leaving
@@ -38,6 +41,10 @@ func (g *Graph) Build() (*Plan, error) {
 		if s == nil {
 			s = &Sub{}
 			subs[r] = s
+		}
+		if len(s.Nodes) == 0 && n.Global { // a source, which nothing is before
+			p.Globals = append(p.Globals, s)
+		} else if len(s.Nodes) == 0 {
 			p.Subs = append(p.Subs, s)
 		}
 		s.add(n)

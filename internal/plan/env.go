@@ -21,6 +21,9 @@ var ErrTooLarge = errors.New("the record is larger than its topic takes")
 type Env interface {
 	// Store gives an open store of this task by name.
 	Store(name string) state.Store
+	// Global gives an open global store by name, for its committed view: another
+	// goroutine writes it.
+	Global(name string) state.Store
 	// Output gives the way out of a sink: the partition is chosen as the Java
 	// client's default partitioner does, murmur2 of the key, any for a null key.
 	Output(sink *Node) Output

@@ -103,6 +103,9 @@ func (g *Graph) checkTimes() []error {
 		f := first[n.Topic]
 		if f == nil {
 			first[n.Topic] = n
+		} else if f.Global != n.Global {
+			errs = append(errs, fmt.Errorf(
+				"%s: topic %q is read here and at %s, and one of them is a global table: a topic is either", n.Site, n.Topic, f.Site))
 		} else if f.Extracts || n.Extracts {
 			errs = append(errs, fmt.Errorf(
 				"%s: topic %q is read here and at %s, and one of them takes the time from elsewhere: read it once", n.Site, n.Topic, f.Site))

@@ -44,6 +44,10 @@ type Node struct {
 	// SkipInvalid drops records with a negative timestamp; without it they are errors.
 	SkipInvalid bool
 
+	// Global says that a source feeds a global store: each instance reads all partitions
+	// of its topic, with the nodes behind it.
+	Global bool
+
 	// Input builds a source for one task. outs are its children's entries, in
 	// order; each is a func(processor.Record[K, V]) error of the source's types.
 	Input func(env Env, outs []any) (Input, error)

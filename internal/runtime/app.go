@@ -47,6 +47,7 @@ type App struct {
 	clusterID string
 	topics    map[string]link.Topic
 	limits    map[string]int // of records, in bytes, where it is not the default
+	globals   []*global
 	member    link.Member
 	workers   []*worker
 	joined    chan struct{}
@@ -227,6 +228,9 @@ func (a *App) connect(ctx context.Context) error {
 		a.log.Warn("a topic is not as it should be", "topic", f.Topic, "problem", f.Problem)
 	}
 	a.limits = limitsOf(ctx, a.cluster, a.plan, a.log)
+	if err := a.openGlobals(ctx); err != nil {
+		return err
+	}
 	for range a.cfg.Workers {
 		a.workers = append(a.workers, newWorker(a))
 	}
@@ -246,6 +250,9 @@ func (a *App) connect(ctx context.Context) error {
 	a.mu.Lock()
 	a.member = member
 	a.mu.Unlock()
+	for _, g := range a.globals {
+		a.wg.Go(func() { g.run(a.hard) })
+	}
 	for _, w := range a.workers {
 		a.wg.Go(func() { w.run(a.hard) })
 		a.wg.Go(func() { w.runCommits(a.hard) })
@@ -356,6 +363,7 @@ func (a *App) shutDown() {
 	a.life.end()
 	a.wg.Wait()
 	a.abandon()
+	a.closeGlobals()
 	if err := a.dir.close(); err != nil {
 		a.log.Warn("release the data directory", "err", err)
 	}

@@ -89,6 +89,11 @@ func (d *dataDir) task(cluster string, id TaskID) string {
 	return filepath.Join(clusterFolder(cluster), d.app, id.String())
 }
 
+// global is the folder of a global store: no task's name ends so.
+func (d *dataDir) global(cluster, topic string) string {
+	return filepath.Join(clusterFolder(cluster), d.app, topic+"-global")
+}
+
 func clusterFolder(cluster string) string {
 	switch {
 	case cluster == "":

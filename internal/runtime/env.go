@@ -14,6 +14,13 @@ var _ plan.Env = env{}
 
 func (e env) Store(name string) state.Store { return e.t.byName[name] }
 
+func (e env) Global(name string) state.Store {
+	if e.t.cfg.Global == nil {
+		return nil
+	}
+	return e.t.cfg.Global(name)
+}
+
 func (e env) Output(sink *plan.Node) plan.Output { return e.t.cfg.Out.Output(sink.Topic) }
 
 func (e env) OutputTo(topic string) plan.Output { return e.t.cfg.Out.Output(topic) }

@@ -72,6 +72,7 @@ func (a *App) prepare(s *slot, before chan struct{}) error {
 		Start: s.origins, Now: time.Now().UnixMilli(),
 		MaxIdle: a.cfg.maxIdle(), SourceIdleness: a.cfg.SourceIdleness.Milliseconds(),
 		ConfirmEvery: confirmEvery.Milliseconds(), EmitInterval: a.cfg.EmitInterval.Milliseconds(),
+		Global: a.globalStore,
 		Policies: a.cfg.Policies, Pause: s.pause, Report: s.report(a),
 	})
 	return err

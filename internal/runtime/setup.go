@@ -79,6 +79,9 @@ func survey(ctx context.Context, c link.Cluster, p *plan.Plan) (*topicSurvey, er
 			}
 		}
 	}
+	for _, sub := range p.Globals {
+		external[sub.Name] = true
+	}
 	s.names = append(s.names, slices.Sorted(maps.Keys(external))...)
 	s.names = append(s.names, slices.Sorted(maps.Keys(chosen))...)
 	var err error

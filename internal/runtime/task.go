@@ -113,6 +113,8 @@ type TaskConfig struct {
 	// Now is the time of day, in ms since the Unix epoch.
 	Now int64
 
+	// Global gives the global stores by name. Nil: there are none.
+	Global func(name string) state.Store
 	// EmitInterval is that of [plan.Env].
 	EmitInterval int64
 

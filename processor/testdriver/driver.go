@@ -44,6 +44,7 @@ type Driver struct {
 // A log is a topic as the driver keeps it.
 type log struct {
 	task    *runtime.Task // that reads it, if one does
+	global  bool          // it is that of a global table
 	records []plan.Raw
 	read    int // how many Read has given
 }
@@ -74,8 +75,8 @@ func New(tb TB, t *processor.Topology, cfg ...processor.Config) *Driver {
 		return d
 	}
 	tb.Cleanup(d.close)
-	for _, sub := range p.Subs {
-		if err := d.start(sub); err != nil {
+	for i, sub := range append(slices.Clone(p.Globals), p.Subs...) {
+		if err := d.start(sub, i < len(p.Globals)); err != nil {
 			tb.Fatalf("start the topology: %v", err)
 			return d
 		}
@@ -83,7 +84,7 @@ func New(tb TB, t *processor.Topology, cfg ...processor.Config) *Driver {
 	return d
 }
 
-func (d *Driver) start(sub *plan.Sub) error {
+func (d *Driver) start(sub *plan.Sub, global bool) error {
 	db, err := d.backend.Open(sub.Name)
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func (d *Driver) start(sub *plan.Sub) error {
 		stores = append(stores, def.Open(base, state.Options{}))
 	}
 	task, err := runtime.NewTask(runtime.TaskConfig{
-		Sub: sub, Stores: stores, Out: outputs{d}, Policies: d.cfg.Policies(),
+		Sub: sub, Stores: stores, Out: outputs{d}, Global: d.lookUp, Policies: d.cfg.Policies(),
 		EmitInterval: d.cfg.EmitInterval.Milliseconds(),
 		Pause:        func(ms int64) error { d.now += ms; return nil },
 	})
@@ -107,7 +108,7 @@ func (d *Driver) start(sub *plan.Sub) error {
 	}
 	d.tasks = append(d.tasks, task)
 	for _, n := range sub.Sources {
-		d.log(n.Topic).task = task
+		d.log(n.Topic).task, d.log(n.Topic).global = task, global
 	}
 	return nil
 }
@@ -166,7 +167,12 @@ func (d *Driver) run() error {
 	for len(d.pending) > 0 {
 		p := d.pending[0]
 		d.pending = d.pending[1:]
-		if err := d.topics[p.topic].task.Process(p.topic, []plan.Raw{p.raw}); err != nil {
+		l := d.topics[p.topic]
+		err := l.task.Process(p.topic, []plan.Raw{p.raw})
+		if err == nil && l.global { // tasks see what is committed
+			err = commit(l.task)
+		}
+		if err != nil {
 			d.pending = nil
 			return err
 		}
@@ -234,11 +240,17 @@ func (d *Driver) StreamTime(in string) (ms int64, ok bool) {
 func (d *Driver) Commit() {
 	d.tb.Helper()
 	for _, t := range d.tasks {
-		sealed, err := t.Seal()
-		d.check("commit", err)
-		d.check("commit", t.Commit(sealed, func(state.Store) state.Header { return state.Header{} }))
+		d.check("commit", commit(t))
 		d.check("commit", d.run())
 	}
+}
+
+func commit(t *runtime.Task) error {
+	sealed, err := t.Seal()
+	if err != nil {
+		return err
+	}
+	return t.Commit(sealed, func(state.Store) state.Header { return state.Header{} })
 }
 
 // ReadBytes gives the next record of a topic as bytes, false if there is none.

@@ -97,11 +97,19 @@ func (d *Driver) AllSessions[K, V any](h state.Sessions[K, V]) []WindowEntry[K, 
 // find gives an open store by name, and ends the test if there is none.
 func (d *Driver) find(name string) state.Store {
 	d.tb.Helper()
+	if s := d.lookUp(name); s != nil {
+		return s
+	}
+	d.tb.Fatalf("the topology has no store %q", name)
+	return nil
+}
+
+// lookUp gives an open store by name, nil if there is none.
+func (d *Driver) lookUp(name string) state.Store {
 	for _, t := range d.tasks {
 		if s := t.Store(name); s != nil {
 			return s
 		}
 	}
-	d.tb.Fatalf("the topology has no store %q", name)
 	return nil
 }
