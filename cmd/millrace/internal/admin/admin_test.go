@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
@@ -45,6 +46,10 @@ func must(t *testing.T, f *cli.Flags, line string) string {
 	out, err := run(t, f, line)
 	if err != nil {
 		t.Fatalf("millrace %s: %v\n%s", line, err, out)
+	}
+	if rest, ok := strings.CutPrefix(line, "topics create "); ok {
+		names, _, _ := strings.Cut(rest, " --")
+		clitest.AwaitTopics(t, f, strings.Fields(names)...)
 	}
 	return out
 }
@@ -80,8 +85,9 @@ type offset struct {
 	Offset    int64
 }
 
-func TestOffsetsReset(t *testing.T) {
-	f := clitest.Broker(t)
+func TestOffsetsReset(t *testing.T) { clitest.Both(t, offsetsReset) }
+
+func offsetsReset(t *testing.T, f *cli.Flags) {
 	must(t, f, "topics create t --partitions 2")
 	must(t, f, "topics create u --partitions 1")
 	produce(t, f, "t", "a", "b", "c", "d", "e")
@@ -143,9 +149,9 @@ func TestOffsetsReset(t *testing.T) {
 }
 
 // join is a member of a group that has fetched a record.
-func join(t *testing.T, f *cli.Flags, opts ...kgo.Opt) *kgo.Client {
+func join(t *testing.T, f *cli.Flags, group string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := f.Client(t.Context(), append(opts, kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.DisableAutoCommit())...)
+	cl, err := f.Client(t.Context(), append(opts, kgo.ConsumerGroup(group), kgo.ConsumeTopics("t"), kgo.DisableAutoCommit())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,44 +188,50 @@ type group struct {
 func TestGroupWithMembers(t *testing.T) {
 	for _, kind := range []string{"classic", "consumer"} {
 		t.Run(kind, func(t *testing.T) {
-			f := clitest.Broker(t)
-			must(t, f, "topics create t --partitions 2")
-			produce(t, f, "t", "a", "b", "c")
-			ctx := t.Context()
-			if kind == "consumer" {
-				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint:staticcheck // kgo's own key
-			}
-			cl := join(t, f, kgo.WithContext(ctx), kgo.InstanceID("one"))
-			g := decode[[]group](t, f, "groups describe g")[0]
-			if g.Type != kind || g.State != "Stable" || len(g.Members) != 1 || g.Lag != 2 {
-				t.Errorf("described: %+v", g)
-			}
-			if p := g.Partitions; len(p) != 2 || p[0].Committed != 1 || p[0].Lag != 2 || p[0].Client != "millrace" || p[0].Member == "" || p[1].Committed != -1 {
-				t.Errorf("partitions: %+v", p)
-			}
-			members := decode[group](t, f, "groups members g").Members
-			if len(members) != 1 || members[0].Instance != "one" || len(members[0].Assigned) != 2 {
-				t.Errorf("members: %+v", members)
-			}
-			if out := must(t, f, "groups members g"); !strings.Contains(out, "t:0,1") {
-				t.Errorf("members:\n%s", out)
-			}
-			if out := must(t, f, "groups list --state stable"); !strings.Contains(out, kind) {
-				t.Errorf("list:\n%s", out)
-			}
-			if _, err := run(t, f, "offsets reset g --topic t --to-earliest"); err == nil || !strings.Contains(err.Error(), "1 members") {
-				t.Errorf("reset of a group with members: %v", err)
-			}
-			if _, err := run(t, f, "groups delete g"); err == nil || !strings.Contains(err.Error(), "NON_EMPTY_GROUP") {
-				t.Errorf("delete of a group with members: %v", err)
-			}
-			cl.Close()
+			clitest.Both(t, func(t *testing.T, f *cli.Flags) { groupWithMembers(t, f, kind) })
 		})
 	}
 }
 
-func TestTopics(t *testing.T) {
-	f := clitest.Broker(t)
+// groupWithMembers takes the kind for the name of the group, too: a static member
+// stays in it.
+func groupWithMembers(t *testing.T, f *cli.Flags, kind string) {
+	must(t, f, "topics create t --partitions 2")
+	produce(t, f, "t", "a", "b", "c")
+	ctx := t.Context()
+	if kind == "consumer" {
+		ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint:staticcheck // kgo's own key
+	}
+	cl := join(t, f, kind, kgo.WithContext(ctx), kgo.InstanceID("one"))
+	g := decode[[]group](t, f, "groups describe "+kind)[0]
+	if g.Type != kind || g.State != "Stable" || len(g.Members) != 1 || g.Lag != 2 {
+		t.Errorf("described: %+v", g)
+	}
+	if p := g.Partitions; len(p) != 2 || p[0].Committed != 1 || p[0].Lag != 2 || p[0].Client != "millrace" || p[0].Member == "" || p[1].Committed != -1 {
+		t.Errorf("partitions: %+v", p)
+	}
+	members := decode[group](t, f, "groups members "+kind).Members
+	if len(members) != 1 || members[0].Instance != "one" || len(members[0].Assigned) != 2 {
+		t.Errorf("members: %+v", members)
+	}
+	if out := must(t, f, "groups members "+kind); !strings.Contains(out, "t:0,1") {
+		t.Errorf("members:\n%s", out)
+	}
+	if out := must(t, f, "groups list --state stable"); !strings.Contains(out, kind) {
+		t.Errorf("list:\n%s", out)
+	}
+	if _, err := run(t, f, "offsets reset "+kind+" --topic t --to-earliest"); err == nil || !strings.Contains(err.Error(), "1 members") {
+		t.Errorf("reset of a group with members: %v", err)
+	}
+	if _, err := run(t, f, "groups delete "+kind); err == nil || !strings.Contains(err.Error(), "NON_EMPTY_GROUP") {
+		t.Errorf("delete of a group with members: %v", err)
+	}
+	cl.Close()
+}
+
+func TestTopics(t *testing.T) { clitest.Both(t, topics) }
+
+func topics(t *testing.T, f *cli.Flags) {
 	must(t, f, "topics create a b --partitions 2 --config retention.ms=5000")
 	for line, code := range map[string]int{
 		"topics create a":                                            cli.ExitFailed,
@@ -255,10 +267,12 @@ func TestTopics(t *testing.T) {
 		Configs    map[string]string
 		Partitions []struct{ Leader, Start, End int64 }
 	}
+	clitest.Await(t, f, func(topics kadm.TopicDetails) bool { return len(topics["a"].Partitions) == 3 })
 	all := decode[[]topic](t, f, "topics describe b a")
 	if len(all) != 2 || all[0].Topic != "a" || len(all[0].Partitions) != 3 || len(all[1].Partitions) != 2 || all[0].Configs["retention.ms"] != "5000" {
 		t.Errorf("%+v", all)
 	}
+	must(t, f, "offsets reset g --topic a:0 --to-latest --execute") // Apache Kafka makes the topic of offsets when it is needed
 	if out := must(t, f, "topics list --internal"); !strings.Contains(out, "__consumer_offsets") {
 		t.Errorf("internal topics are missing:\n%s", out)
 	}

@@ -67,14 +67,18 @@ func create(t *testing.T, f *cli.Flags, topic string, partitions int32) {
 	if err != nil {
 		t.Fatalf("create %s: %v", topic, err)
 	}
+	clitest.AwaitTopics(t, f, topic)
 }
 
 func TestProduceThenConsume(t *testing.T) {
+	clitest.Both(t, produceThenConsume)
+}
+
+func produceThenConsume(t *testing.T, f *cli.Flags) {
 	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
-		f := clitest.Broker(t)
-		create(t, f, "t", 1)
-		mustProduce(t, f, "a|1\nb|2|3\n|empty key\nn|NULL\n", "t", "-K", "|", "-Z", "NULL", "-z", codec, "-H", "x=y", "-H", "z=")
-		got := consume(t, f, "t", "-e", "-Z", "(null)", "-f", `%o %k=%v {%h}\n`)
+		create(t, f, codec, 1)
+		mustProduce(t, f, "a|1\nb|2|3\n|empty key\nn|NULL\n", codec, "-K", "|", "-Z", "NULL", "-z", codec, "-H", "x=y", "-H", "z=")
+		got := consume(t, f, codec, "-e", "-Z", "(null)", "-f", `%o %k=%v {%h}\n`)
 		want := "0 a=1 {x=y,z=}\n1 b=2|3 {x=y,z=}\n2 =empty key {x=y,z=}\n3 n=(null) {x=y,z=}\n"
 		if got != want {
 			t.Errorf("%s: %q, want %q", codec, got, want)
@@ -82,8 +86,9 @@ func TestProduceThenConsume(t *testing.T) {
 	}
 }
 
-func TestProducePartitions(t *testing.T) {
-	f := clitest.Broker(t)
+func TestProducePartitions(t *testing.T) { clitest.Both(t, producePartitions) }
+
+func producePartitions(t *testing.T, f *cli.Flags) {
 	create(t, f, "t", 3)
 	for p := range 3 {
 		mustProduce(t, f, fmt.Sprintf("for %d\n", p), "t", "-p", fmt.Sprint(p))
@@ -100,8 +105,9 @@ func TestProducePartitions(t *testing.T) {
 	}
 }
 
-func TestProduceFailures(t *testing.T) {
-	f := clitest.Broker(t)
+func TestProduceFailures(t *testing.T) { clitest.Both(t, produceFailures) }
+
+func produceFailures(t *testing.T, f *cli.Flags) {
 	create(t, f, "t", 1)
 	for _, c := range []struct {
 		name, in string
@@ -129,8 +135,9 @@ func TestProduceFailures(t *testing.T) {
 
 // An interruption while standard input is silent ends the command, and what was
 // read before arrives.
-func TestProduceInterrupted(t *testing.T) {
-	f := clitest.Broker(t)
+func TestProduceInterrupted(t *testing.T) { clitest.Both(t, produceInterrupted) }
+
+func produceInterrupted(t *testing.T, f *cli.Flags) {
 	create(t, f, "t", 1)
 	ctx, interrupt := context.WithCancel(t.Context())
 	in, typing := io.Pipe()
@@ -149,8 +156,9 @@ func TestProduceInterrupted(t *testing.T) {
 	}
 }
 
-func TestConsumeOffsets(t *testing.T) {
-	f := clitest.Broker(t)
+func TestConsumeOffsets(t *testing.T) { clitest.Both(t, consumeOffsets) }
+
+func consumeOffsets(t *testing.T, f *cli.Flags) {
 	create(t, f, "t", 1)
 	for i := range 5 {
 		mustProduce(t, f, fmt.Sprintf(`{"value":"%d","timestamp":%d}`+"\n", i, i*1000), "t", "--input", "json")
@@ -173,8 +181,9 @@ func TestConsumeOffsets(t *testing.T) {
 	}
 }
 
-func TestConsumeGroup(t *testing.T) {
-	f := clitest.Broker(t)
+func TestConsumeGroup(t *testing.T) { clitest.Both(t, consumeGroup) }
+
+func consumeGroup(t *testing.T, f *cli.Flags) {
 	create(t, f, "t", 2)
 	mustProduce(t, f, "1\n2\n3\n", "t", "-p", "0")
 	if got := consume(t, f, "t", "-g", "g", "-n", "2", "-f", "%v"); got != "12" {
@@ -189,8 +198,9 @@ func TestConsumeGroup(t *testing.T) {
 }
 
 // Without --exit and --count it goes on until it is interrupted, which is no failure.
-func TestConsumeFollows(t *testing.T) {
-	f := clitest.Broker(t)
+func TestConsumeFollows(t *testing.T) { clitest.Both(t, consumeFollows) }
+
+func consumeFollows(t *testing.T, f *cli.Flags) {
 	create(t, f, "t", 1)
 	ctx, interrupt := context.WithTimeout(t.Context(), 30*time.Second)
 	defer interrupt()
@@ -209,8 +219,9 @@ func TestConsumeFollows(t *testing.T) {
 	}
 }
 
-func TestConsumeFailures(t *testing.T) {
-	f := clitest.Broker(t)
+func TestConsumeFailures(t *testing.T) { clitest.Both(t, consumeFailures) }
+
+func consumeFailures(t *testing.T, f *cli.Flags) {
 	create(t, f, "t", 1)
 	for _, c := range []struct {
 		args string
