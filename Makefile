@@ -51,7 +51,7 @@ test-long: ## all tests, in their long form: more seeds, more kills
 .PHONY: test-clients
 test-clients: ## foreign clients on the bundled broker and on Apache Kafka, see docs/guide/clients.md
 	@cd conformance && if go mod download; then \
-	  go test -count=1 -v -timeout 40m -run '^TestClients$$/^($(CLIENTS))$$' ./clients $(CLIENTFLAGS); \
+	  go test -count=1 -v -timeout 40m -parallel 4 -run '^TestClients$$/^all$$/^($(CLIENTS))$$' ./clients $(CLIENTFLAGS); \
 	else echo "test-clients: skipped: the Go clients can't be had (go mod download in conformance)"; fi
 
 .PHONY: race
@@ -114,11 +114,13 @@ fmt-check: ## fails if a Go file is not formatted
 vet: ## go vet, with all tags
 	@$(with_rocksdb) go vet -tags "$$TAGS,invariants" ./... && go vet -tags mutant ./internal/mutant ./broker/... && go vet -tags failpoint ./internal/failpoint ./broker/...
 	@cd tools && go vet ./...
+	@cd conformance && go vet ./...
 
 .PHONY: lint
 lint: ## golangci-lint; the first run builds it, which takes minutes
 	@$(with_rocksdb) $(tool) golangci-lint run --build-tags "$$TAGS,invariants" ./...
 	@cd tools && go tool golangci-lint run -c ../.golangci.yml ./...
+	@cd conformance && go tool -modfile=../tools/go.mod golangci-lint run -c ../.golangci.yml ./...
 
 .PHONY: vuln
 vuln: ## known vulnerabilities, where their data base answers

@@ -222,7 +222,34 @@ func (f *franz) times(scenario string) error {
 		return err
 	}
 	f.out.got(scenario, "consumed from between", read[0].Offset)
-	return nil
+	return f.equalTimes(scenario)
+}
+
+// equalTimes: which of several records with the greatest time is meant.
+func (f *franz) equalTimes(scenario string) error {
+	name, err := f.create(scenario+" equal", 1)
+	if err != nil {
+		return err
+	}
+	for range 2 { // two batches
+		var send []*kgo.Record
+		for _, s := range []int64{1, 5, 5, 2} {
+			send = append(send, &kgo.Record{Topic: name, Value: []byte("v"), Timestamp: time.UnixMilli(baseTime + 1000*s)})
+		}
+		if err := f.produce(send); err != nil {
+			return err
+		}
+	}
+	newest, err := f.admin.ListMaxTimestampOffsets(f.ctx, name)
+	if err != nil {
+		return err
+	}
+	o, _ := newest.Lookup(name, 0)
+	f.out.got(scenario, "max timestamp of equal ones", []int64{o.Offset, o.Timestamp - baseTime})
+	at, err := f.admin.ListOffsetsAfterMilli(f.ctx, baseTime+5000, name)
+	o, _ = at.Lookup(name, 0)
+	f.out.got(scenario, "of equal ones", o.Offset)
+	return err
 }
 
 func (f *franz) idempotent(scenario string) error {

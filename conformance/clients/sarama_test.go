@@ -86,11 +86,15 @@ func (l *saramaLib) alter(topic, name, value string) error {
 }
 
 func (l *saramaLib) config(topic, name string) (string, error) {
-	all, err := l.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic, ConfigNames: []string{name}})
-	if err != nil || len(all) != 1 {
-		return "", fmt.Errorf("%d configs: %w", len(all), err)
+	resource := &sarama.ConfigResource{Type: sarama.TopicResource, Name: topic, ConfigNames: []string{name}}
+	all, err := l.admin.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
+	if err != nil {
+		return "", err
 	}
-	return all[0].Value, nil
+	if all[0].ErrorCode != sarama.ErrNoError || len(all[0].Configs) != 1 {
+		return "", fmt.Errorf("%d configs: %w", len(all[0].Configs), all[0].ErrorCode)
+	}
+	return all[0].Configs[0].Value, nil
 }
 
 func (l *saramaLib) describe(group string) ([]any, error) {
