@@ -123,7 +123,7 @@ func countRows[A any](values serde.Serde[A], name string, spec window.CountSpec,
 			switch kind {
 			case countTimer:
 				r.timer = 1
-				return r, nil
+				return r, onlyIf(len(rest) == 0)
 			case countHead:
 				var kept [3]int64
 				for _, n := range [...]*int64{&kept[0], &kept[1], &kept[2], &r.count, &r.oldest, &r.timer, &r.start} {
@@ -134,17 +134,41 @@ func countRows[A any](values serde.Serde[A], name string, spec window.CountSpec,
 				if kept != rule {
 					err = fmt.Errorf("store %q was kept for windows of %d records every %d, in pieces of %d, and is used for %v, in pieces of %d: "+
 						"give the aggregation another name, or reset the application", name, kept[0], kept[1], kept[2], spec, unit)
-				} else if r.count < 1 || r.oldest < 0 || r.oldest > r.count || r.timer < 0 {
-					err = fmt.Errorf("head of count windows: %w", state.ErrDamaged)
+				} else {
+					err = onlyIf(len(rest) == 0 && r.sound(spec))
 				}
 				return r, err
 			}
 			if rest, err = cutVarint(rest, &r.start); err != nil {
 				return r, err
 			}
+			if kind != countPiece || r.start < 0 || r.start > maxCountNumber {
+				return r, onlyIf(false)
+			}
 			return decodePiece(r, rest, values)
 		},
 	}
+}
+
+// maxCountNumber bounds what a row tells, so that sums of it do not overflow.
+const maxCountNumber = 1 << 60
+
+// sound tells whether a head can be one: a key has no more open windows than overlap.
+func (r countRow[A]) sound(spec window.CountSpec) bool {
+	for _, n := range [...]int64{r.oldest, r.timer, r.start} {
+		if n < 0 || n > maxCountNumber {
+			return false
+		}
+	}
+	begun := r.count / spec.Step()
+	return r.count > 0 && r.count < maxCountNumber && r.oldest <= begun+1 && begun-r.oldest <= spec.Size()/spec.Step()
+}
+
+func onlyIf(sound bool) error {
+	if !sound {
+		return fmt.Errorf("row of count windows: %w", state.ErrDamaged)
+	}
+	return nil
 }
 
 func decodePiece[A any](r countRow[A], src []byte, values serde.Serde[A]) (_ countRow[A], err error) {
@@ -158,8 +182,8 @@ func decodePiece[A any](r countRow[A], src []byte, values serde.Serde[A]) (_ cou
 	case has == nullValue:
 		r.value.OK = true
 		r.value.Value, err = values.Decode(nil)
-	case has != noValue:
-		err = fmt.Errorf("piece of a count window: %w", state.ErrDamaged)
+	default:
+		err = onlyIf(has == noValue && len(rest) == 0)
 	}
 	return r, err
 }

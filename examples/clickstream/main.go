@@ -7,10 +7,10 @@
 //	printf 'ann:/home\nann:/cart\nbob:/home\n' | kcat -P -b 127.0.0.1:9092 -t clicks -K:
 //	kcat -C -b 127.0.0.1:9092 -t visits -f '%k %s\n'
 //
-// A visit is over when the clicks, of whichever user, are half an hour and the grace
-// period further on: time is that of the clicks, not that of the day. So the two users
-// above are still reading. Clicks that come late, out of order, join the visits that
-// they belong to, also two into one.
+// A visit is over when the clicks, of whichever user, are half an hour further on, and a
+// grace period of a quarter: time is that of the clicks, not that of the day. So the two
+// users above are still reading. Clicks that come late join the visits that they belong
+// to, also two into one.
 package main
 
 import (
@@ -46,7 +46,7 @@ func topology() *processor.Topology {
 	t := processor.NewTopology("clickstream")
 	visits := kstream.From(t, Clicks).
 		GroupByKey().
-		Sessions(window.Session(30*time.Minute).Grace(time.Minute)).
+		Sessions(window.Session(30*time.Minute).Grace(15*time.Minute)).
 		Emit(window.OnClose).
 		// Clicks may pause for a day: visits are kept until then, to be told.
 		Aggregate("visits", pages, ktable.Retention(24*time.Hour))

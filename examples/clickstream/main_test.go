@@ -28,8 +28,8 @@ var clicks = []record{
 }
 
 var visits = []record{
-	{Key: "bob", Value: "1 clicks in 0s: /home", Timestamp: at(5 * time.Minute)},
 	{Key: "ann", Value: "3 clicks in 40m0s: /home /pay /cart", Timestamp: at(40 * time.Minute)},
+	{Key: "bob", Value: "1 clicks in 0s: /home", Timestamp: at(5 * time.Minute)},
 	{Key: "bob", Value: "1 clicks in 0s: /help", Timestamp: at(45 * time.Minute)},
 }
 
