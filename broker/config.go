@@ -94,7 +94,7 @@ type Config struct {
 	FetchSessions   int // 1000: max.incremental.fetch.session.cache.slots
 
 	RequestMaxBytes   int           // 100 MiB: socket.request.max.bytes, a frame
-	RequestMemory     int64         // 256 MiB: queued.max.request.bytes, of all requests being read or handled
+	RequestMemory     int64         // 256 MiB: queued.max.request.bytes, of all requests being read or handled; a quarter is for the first 64 KiB of each
 	RequestTimeout    time.Duration // 30s (Kafka: none): for a whole frame to arrive, and for progress in sending an answer
 	IdleTimeout       time.Duration // 10min: connections.max.idle.ms
 	MaxConnections    int           // 10000 (Kafka: no limit): max.connections

@@ -6,14 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -388,4 +391,31 @@ func FuzzMetadataFile(f *testing.F) {
 			t.Fatalf("an accepted file does not survive a round trip: %v", err)
 		}
 	})
+}
+
+// Partitions are made some at a time; if one can't be, nothing of the topic stays.
+func TestATopicOfWhichAPartitionFails(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	var left atomic.Int64 // syncs that succeed
+	left.Store(math.MaxInt64)
+	fs := vfs.Faults(vfs.NewMem(), func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync && left.Add(-1) < 0 {
+			return errors.New("disk on fire")
+		}
+		return nil
+	})
+	c := dial(t, open(t, broker.Config{FS: fs, Dir: "/d", Metrics: reg}))
+	before := scrapeOf(t, reg).value("open_segment_files")
+	left.Store(100)
+	if at := create(c, "t", 300); at.ErrorCode != kerr.KafkaStorageError.Code {
+		t.Errorf("code %d, want a storage error", at.ErrorCode)
+	}
+	left.Store(math.MaxInt64)
+	if after := scrapeOf(t, reg).value("open_segment_files"); after != before {
+		t.Errorf("%v segment files are open, were %v", after, before)
+	}
+	mustCreate(c, "t", 300)
+	if n := len(metadataOf(c, 12).Topics[1].Partitions); n != 300 {
+		t.Errorf("%d partitions", n)
+	}
 }
