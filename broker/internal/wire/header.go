@@ -19,6 +19,9 @@ import (
 // ErrTruncated says that a request claims more than its frame holds.
 var ErrTruncated = errors.New("request is truncated")
 
+// errNullArray says that an array is null that must not be.
+var errNullArray = errors.New("an array is null")
+
 // ErrTooManyElements says that the arrays of a request hold more elements
 // together than any client sends.
 var ErrTooManyElements = errors.New("request has too many elements")

@@ -23,7 +23,7 @@ const (
 
 	str   kind = 100 + iota // a string, which may be null
 	blob                    // bytes or records, which may be null
-	list                    // an array: of elem, or of structs if that is 0; may be null
+	list                    // an array: of elem, or of structs if that is 0
 	part                    // one struct
 	maybe                   // one struct or null, behind a byte that says which
 )
@@ -36,6 +36,9 @@ type field struct {
 	tag      uint32
 	elem     kind
 	sub      []field
+
+	null     bool  // an array that may be null
+	nullFrom int16 // from this version on
 }
 
 func (f *field) in(version int16) bool {
@@ -118,6 +121,9 @@ func (w *walker) field(f *field) {
 
 func (w *walker) list(f *field) {
 	n := w.length(4)
+	if n < 0 && !(f.null && w.version >= f.nullFrom) {
+		w.fail(errNullArray)
+	}
 	if w.elements += max(n, 0); w.err == nil && w.elements > MaxElements {
 		w.fail(ErrTooManyElements)
 	}

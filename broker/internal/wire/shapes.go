@@ -67,7 +67,7 @@ var shapes = map[int16]shape{
 		{k: i32, from: 10}, // TimeoutMs
 	}},
 	3: {flexible: 9, fields: []field{ // Metadata
-		{k: list, sub: []field{ // Topics
+		{k: list, null: true, nullFrom: 1, sub: []field{ // Topics
 			{k: uuid, from: 10}, // TopicId
 			{k: str},            // Name
 		}},
@@ -94,7 +94,7 @@ var shapes = map[int16]shape{
 	}},
 	9: {flexible: 6, fields: []field{ // OffsetFetch
 		{k: str, to: 7}, // GroupId
-		{k: list, to: 7, sub: []field{ // Topics
+		{k: list, to: 7, null: true, nullFrom: 2, sub: []field{ // Topics
 			{k: str, to: 7},             // Name
 			{k: list, to: 7, elem: i32}, // PartitionIndexes
 		}},
@@ -102,7 +102,7 @@ var shapes = map[int16]shape{
 			{k: str, from: 8}, // GroupId
 			{k: str, from: 9}, // MemberId
 			{k: i32, from: 9}, // MemberEpoch
-			{k: list, from: 8, sub: []field{ // Topics
+			{k: list, from: 8, null: true, sub: []field{ // Topics
 				{k: str, from: 8, to: 9},      // Name
 				{k: uuid, from: 10},           // TopicId
 				{k: list, from: 8, elem: i32}, // PartitionIndexes
@@ -223,9 +223,9 @@ var shapes = map[int16]shape{
 	}},
 	32: {flexible: 4, fields: []field{ // DescribeConfigs
 		{k: list, sub: []field{ // Resources
-			{k: i8},              // ResourceType
-			{k: str},             // ResourceName
-			{k: list, elem: str}, // ConfigurationKeys
+			{k: i8},                          // ResourceType
+			{k: str},                         // ResourceName
+			{k: list, null: true, elem: str}, // ConfigurationKeys
 		}},
 		{k: i8, from: 1}, // IncludeSynonyms
 		{k: i8, from: 3}, // IncludeDocumentation
@@ -242,7 +242,7 @@ var shapes = map[int16]shape{
 		{k: i8}, // ValidateOnly
 	}},
 	35: {flexible: 2, fields: []field{ // DescribeLogDirs
-		{k: list, sub: []field{ // Topics
+		{k: list, null: true, sub: []field{ // Topics
 			{k: str},             // Topic
 			{k: list, elem: i32}, // Partitions
 		}},
@@ -251,7 +251,7 @@ var shapes = map[int16]shape{
 		{k: list, sub: []field{ // Topics
 			{k: str}, // Name
 			{k: i32}, // Count
-			{k: list, sub: []field{ // Assignments
+			{k: list, null: true, sub: []field{ // Assignments
 				{k: list, elem: i32}, // BrokerIds
 			}},
 		}},
@@ -263,7 +263,7 @@ var shapes = map[int16]shape{
 	}},
 	43: {flexible: 2, fields: []field{ // ElectLeaders
 		{k: i8, from: 1}, // ElectionType
-		{k: list, sub: []field{ // TopicPartitions
+		{k: list, null: true, sub: []field{ // TopicPartitions
 			{k: str},             // Topic
 			{k: list, elem: i32}, // Partitions
 		}},
@@ -302,16 +302,16 @@ var shapes = map[int16]shape{
 		}},
 	}},
 	68: {flexible: 0, fields: []field{ // ConsumerGroupHeartbeat
-		{k: str},             // GroupId
-		{k: str},             // MemberId
-		{k: i32},             // MemberEpoch
-		{k: str},             // InstanceId
-		{k: str},             // RackId
-		{k: i32},             // RebalanceTimeoutMs
-		{k: list, elem: str}, // SubscribedTopicNames
-		{k: str, from: 1},    // SubscribedTopicRegex
-		{k: str},             // ServerAssignor
-		{k: list, sub: []field{ // TopicPartitions
+		{k: str},                         // GroupId
+		{k: str},                         // MemberId
+		{k: i32},                         // MemberEpoch
+		{k: str},                         // InstanceId
+		{k: str},                         // RackId
+		{k: i32},                         // RebalanceTimeoutMs
+		{k: list, null: true, elem: str}, // SubscribedTopicNames
+		{k: str, from: 1},                // SubscribedTopicRegex
+		{k: str},                         // ServerAssignor
+		{k: list, null: true, sub: []field{ // TopicPartitions
 			{k: uuid},            // TopicId
 			{k: list, elem: i32}, // Partitions
 		}},
