@@ -41,9 +41,9 @@ func (e describeEvent) apply(c *core) {
 		dm := kmsg.NewDescribeGroupsResponseGroupMember()
 		dm.MemberID, dm.InstanceID = m.id, m.instance
 		dm.ClientID, dm.ClientHost = m.client.ID, m.client.Host
+		dm.MemberAssignment = m.assignment
 		if g.state == stateStable {
 			dm.ProtocolMetadata = m.metadata(g.protocol)
-			dm.MemberAssignment = m.assignment
 		}
 		d.Members = append(d.Members, dm)
 	}

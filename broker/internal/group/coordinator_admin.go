@@ -66,13 +66,14 @@ func (c *Coordinator) ListGroups(ctx context.Context, _ Client, req *kmsg.ListGr
 func (c *Coordinator) DeleteGroups(ctx context.Context, _ Client, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse {
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Version = req.Version
-	calls := make([]*call, len(req.Groups))
-	for i, id := range req.Groups {
+	groups := distinct(slices.Clone(req.Groups))
+	calls := make([]*call, len(groups))
+	for i, id := range groups {
 		calls[i] = c.ask(ctx, c.partitionOf(id), func(t token) event {
 			return deleteEvent{token: t, group: id}
 		})
 	}
-	for i, id := range req.Groups {
+	for i, id := range groups {
 		a := calls[i].wait(ctx, c.partitionOf(id))
 		g := kmsg.NewDeleteGroupsResponseGroup()
 		g.Group, g.ErrorCode = id, a.code

@@ -84,7 +84,7 @@ func (c *core) checkJoin(req *kmsg.JoinGroupRequest) int16 {
 		return errInvalidGroupID
 	case session < c.cfg.MinSessionTimeout || session > c.cfg.MaxSessionTimeout:
 		return errInvalidSessionTimeout
-	case req.InstanceID != nil && (*req.InstanceID == "" || len(*req.InstanceID) > maxInstanceID):
+	case req.InstanceID != nil && len(*req.InstanceID) > maxInstanceID:
 		return errInvalidRequest
 	case len(req.ProtocolType) > maxString:
 		return errInconsistentGroupProtocol

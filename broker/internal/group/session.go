@@ -2,7 +2,11 @@
 
 package group
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
 
 // A heartbeatEvent is a Heartbeat request, versions 0-4.
 type heartbeatEvent struct {
@@ -59,20 +63,18 @@ func (e leaveEvent) apply(c *core) {
 	if req.Version < 3 {
 		members = []kmsg.LeaveGroupRequestMember{{MemberID: req.MemberID}}
 	}
-	switch {
-	case req.Group == "":
+	if req.Group == "" {
 		resp.ErrorCode = errInvalidGroupID
-		c.reply(nil, e.token, resp)
-		return
-	case g == nil:
-		resp.ErrorCode = errUnknownMemberID
 		c.reply(nil, e.token, resp)
 		return
 	}
 	var codes []int16
-	if g.modern != nil {
+	switch {
+	case g == nil:
+		codes = slices.Repeat([]int16{errUnknownMemberID}, len(members))
+	case g.modern != nil:
 		codes = c.leaveModern(g, members)
-	} else {
+	default:
 		codes = c.leaveClassic(g, members)
 	}
 	for i, lm := range members {

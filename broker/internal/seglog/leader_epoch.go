@@ -67,7 +67,7 @@ func (e *epochs) endOffset(epoch int32, logEnd int64) (int32, int64) {
 	defer e.mu.RUnlock()
 	i := sort.Search(len(e.list), func(i int) bool { return e.list[i].epoch > epoch })
 	switch {
-	case epoch < 0 || len(e.list) == 0:
+	case epoch == -1 || len(e.list) == 0:
 		return -1, -1
 	case i < len(e.list) && i == 0:
 		return epoch, e.list[0].start
