@@ -140,7 +140,7 @@ func (b *Broker) startGroups(ctx, serving context.Context) error {
 		var err error
 		t, err = b.topics.create(ctx, newTopic{
 			name: offsetsTopic, partitions: b.cfg.OffsetsPartitions, internal: true,
-			configs: map[string]string{"cleanup.policy": "compact", "segment.bytes": offsetsSegmentBytes},
+			configs: map[string]string{"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": offsetsSegmentBytes},
 		})
 		if err != nil {
 			return err

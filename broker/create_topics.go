@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -16,6 +17,7 @@ import (
 var (
 	errReplicationFactor = errors.New("replication factor is larger than the number of brokers, 1")
 	errAssignment        = errors.New("invalid replica assignment")
+	errAssigned          = errors.New("both manual and automatic assignment")
 	errNamedTwice        = errors.New("the request names it more than once")
 )
 
@@ -43,6 +45,7 @@ func (b *Broker) createTopics(ctx context.Context, r *request) kmsg.Response {
 		case err != nil:
 		case req.ValidateOnly:
 			err = b.topics.checkNew(n)
+			_, _ = rand.Read(at.TopicID[:]) // an id that none will have, as in Kafka
 		default:
 			var t *topic
 			if t, err = b.topics.create(ctx, n); err == nil {
@@ -61,7 +64,7 @@ func (b *Broker) createTopics(ctx context.Context, r *request) kmsg.Response {
 }
 
 func (b *Broker) createFailed(at *kmsg.CreateTopicsResponseTopic, err error) {
-	at.ErrorCode, at.ErrorMessage = codeOf(err), message(err)
+	at.ErrorCode, at.ErrorMessage, at.TopicID = codeOf(err), message(err), topicID{}
 	if isStorage(at.ErrorCode) {
 		b.log.Error("create topic", "topic", at.Topic, "err", err)
 	}
@@ -76,7 +79,7 @@ func (b *Broker) wanted(rt *kmsg.CreateTopicsRequestTopic) (newTopic, error) {
 	switch {
 	case len(rt.ReplicaAssignment) > 0:
 		if rt.NumPartitions != -1 || rt.ReplicationFactor != -1 {
-			return n, fmt.Errorf("%w: partitions or replication factor are given too", errAssignment)
+			return n, fmt.Errorf("%w: partitions or replication factor are given too", errAssigned)
 		}
 		n.partitions = int32(len(rt.ReplicaAssignment))
 		if err := b.checkAssignment(rt.ReplicaAssignment); err != nil {

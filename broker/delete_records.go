@@ -18,13 +18,25 @@ var errPolicy = errors.New("records of a compacted topic are not deleted by offs
 func (b *Broker) deleteRecords(_ context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.DeleteRecordsRequest)
 	resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
+	last := make(map[topicPartition]int64) // of a partition named twice the last offset holds, as in Kafka
+	for _, rt := range req.Topics {
+		for _, rp := range rt.Partitions {
+			last[topicPartition{rt.Topic, rp.Partition}] = rp.Offset
+		}
+	}
 	for _, rt := range req.Topics {
 		at := kmsg.NewDeleteRecordsResponseTopic()
 		at.Topic = rt.Topic
 		for _, rp := range rt.Partitions {
+			tp := topicPartition{rt.Topic, rp.Partition}
+			offset, ok := last[tp]
+			if !ok {
+				continue
+			}
+			delete(last, tp)
 			ap := kmsg.NewDeleteRecordsResponseTopicPartition()
 			ap.Partition = rp.Partition
-			ap.LowWatermark, ap.ErrorCode = b.deletePartitionRecords(rt.Topic, rp.Partition, rp.Offset)
+			ap.LowWatermark, ap.ErrorCode = b.deletePartitionRecords(rt.Topic, rp.Partition, offset)
 			at.Partitions = append(at.Partitions, ap)
 		}
 		resp.Topics = append(resp.Topics, at)

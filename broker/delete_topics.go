@@ -22,20 +22,57 @@ func (b *Broker) deleteTopics(ctx context.Context, r *request) kmsg.Response {
 		q.Topic = &req.TopicNames[i]
 		asked = append(asked, q)
 	}
+	times := make(map[topicToDelete]int)
+	for i := range asked {
+		times[b.keyToDelete(&asked[i])]++
+	}
 	for _, q := range asked {
+		key := b.keyToDelete(&q)
+		n := times[key]
+		if n == 0 {
+			continue // answered
+		}
+		times[key] = 0
 		at := kmsg.NewDeleteTopicsResponseTopic()
 		at.Topic, at.TopicID = q.Topic, q.TopicID
 		t, code := b.toDelete(&q)
+		if n > 1 {
+			t, code = nil, kerr.InvalidRequest.Code
+			for i := range asked {
+				if asked[i].Topic != nil && b.keyToDelete(&asked[i]) == key {
+					at.Topic = asked[i].Topic
+				}
+			}
+		}
 		if t != nil {
 			at.Topic, at.TopicID = &t.name, t.id
 		}
-		at.ErrorCode = code
-		if code == 0 {
+		if at.ErrorCode = code; code == 0 {
 			b.deleteTopic(ctx, t, &at)
+		} else {
+			at.ErrorMessage = &kerr.TypedErrorForCode(code).Description
 		}
 		resp.Topics = append(resp.Topics, at)
 	}
 	return resp
+}
+
+// A topicToDelete is a topic, or what a request says of one that is not there: one
+// that is named twice, be it by name and by id, is refused, as in Kafka.
+type topicToDelete struct {
+	name string
+	id   topicID
+}
+
+func (b *Broker) keyToDelete(q *kmsg.DeleteTopicsRequestTopic) topicToDelete {
+	if t, code := b.toDelete(q); code == 0 {
+		return topicToDelete{id: t.id}
+	}
+	k := topicToDelete{id: q.TopicID}
+	if q.Topic != nil {
+		k.name = *q.Topic
+	}
+	return k
 }
 
 func (b *Broker) toDelete(q *kmsg.DeleteTopicsRequestTopic) (*topic, int16) {

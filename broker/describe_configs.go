@@ -33,7 +33,10 @@ func (b *Broker) describeConfigs(_ context.Context, r *request) kmsg.Response {
 		a.Configs = []describedConfig{} // never null: clients iterate over it
 		all, err := b.configsOf(q)
 		if a.ErrorMessage = new(string); err != nil {
-			a.ErrorCode, a.ErrorMessage = codeOf(err), message(err)
+			a.ErrorCode = codeOf(err)
+			if a.ErrorCode != kerr.UnknownTopicOrPartition.Code { // of which Kafka says no more
+				a.ErrorMessage = message(err)
+			}
 		}
 		for _, c := range all {
 			if len(q.ConfigNames) > 0 && !slices.Contains(q.ConfigNames, c.Name) {

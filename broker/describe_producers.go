@@ -32,9 +32,9 @@ func (b *Broker) describeProducers(_ context.Context, r *request) kmsg.Response 
 			ap.ActiveProducers = []kmsg.DescribeProducersResponseTopicPartitionActiveProducer{}
 			switch {
 			case checkTopicName(rt.Topic) != nil:
-				ap.ErrorCode = kerr.InvalidTopicException.Code
+				ap.ErrorCode, ap.ErrorMessage = kerr.InvalidTopicException.Code, &kerr.InvalidTopicException.Description
 			case t == nil || t.partition(i) == nil:
-				ap.ErrorCode = kerr.UnknownTopicOrPartition.Code
+				ap.ErrorCode, ap.ErrorMessage = kerr.UnknownTopicOrPartition.Code, &kerr.UnknownTopicOrPartition.Description
 			default:
 				ap.ActiveProducers = t.partition(i).activeProducers()
 			}

@@ -10,8 +10,8 @@ import (
 )
 
 // ElectLeaders (43), versions 0-2. This node leads all there is, so that there is
-// never anything to elect: of the partitions named each answers that, and of all,
-// which a null asks for, none is worth naming.
+// never anything to elect: each partition named answers that. Of all, which a null
+// asks for, only the topics are told, as by Kafka.
 
 func (b *Broker) electLeaders(_ context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.ElectLeadersRequest)
@@ -21,8 +21,12 @@ func (b *Broker) electLeaders(_ context.Context, r *request) kmsg.Response {
 	if unknown {
 		resp.ErrorCode = kerr.InvalidRequest.Code
 	}
-	for i := range req.Topics {
-		rt := &req.Topics[i]
+	topics := req.Topics
+	if topics == nil && !unknown {
+		topics = b.allToElect()
+	}
+	for i := range topics {
+		rt := &topics[i]
 		at := kmsg.NewElectLeadersResponseTopic()
 		at.Topic = rt.Topic
 		for _, p := range rt.Partitions {
@@ -39,4 +43,14 @@ func (b *Broker) electLeaders(_ context.Context, r *request) kmsg.Response {
 		resp.Topics = append(resp.Topics, at)
 	}
 	return resp
+}
+
+// allToElect names all topics, without partitions.
+func (b *Broker) allToElect() (all []kmsg.ElectLeadersRequestTopic) {
+	for _, t := range b.topics.all() {
+		rt := kmsg.NewElectLeadersRequestTopic()
+		rt.Topic = t.name
+		all = append(all, rt)
+	}
+	return all
 }

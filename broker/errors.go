@@ -40,6 +40,7 @@ var codes = []struct {
 	{errReplicationFactor, kerr.InvalidReplicationFactor},
 	{errAssignment, kerr.InvalidReplicaAssignment},
 	{errNamedTwice, kerr.InvalidRequest},
+	{errAssigned, kerr.InvalidRequest},
 	{errPolicy, kerr.PolicyViolation},
 	{errInvalidConfig, kerr.InvalidConfig},
 	{errResourceKind, kerr.InvalidRequest},

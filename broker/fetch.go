@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/broker/internal/seglog"
@@ -66,6 +67,9 @@ type epochEnd struct {
 func (b *Broker) fetch(ctx context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.FetchRequest)
 	resp := req.ResponseKind().(*kmsg.FetchResponse)
+	if req.IsolationLevel != 0 && req.IsolationLevel != 1 {
+		return refuseFetch(req, resp, kerr.UnknownServerError.Code) // Kafka's code
+	}
 	f, code := b.beginFetch(req)
 	if code != 0 {
 		resp.ErrorCode = code
@@ -83,6 +87,27 @@ func (b *Broker) fetch(ctx context.Context, r *request) kmsg.Response {
 	r.conn.starved = f.starved()
 	f.count()
 	return f.finish(resp)
+}
+
+// refuseFetch refuses a request as a whole, with the partitions that it names where
+// they go by name.
+func refuseFetch(req *kmsg.FetchRequest, resp *kmsg.FetchResponse, code int16) kmsg.Response {
+	resp.ErrorCode = code
+	for i := range req.Topics {
+		if byID(req) {
+			break
+		}
+		at := kmsg.NewFetchResponseTopic()
+		at.Topic = req.Topics[i].Topic
+		for j := range req.Topics[i].Partitions {
+			ap := kmsg.NewFetchResponseTopicPartition()
+			ap.Partition, ap.ErrorCode, ap.HighWatermark = req.Topics[i].Partitions[j].Partition, code, -1
+			ap.AbortedTransactions, ap.RecordBatches = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}, []byte{}
+			at.Partitions = append(at.Partitions, ap)
+		}
+		resp.Topics = append(resp.Topics, at)
+	}
+	return resp
 }
 
 // beginFetch finds what a request asks for, by itself or by its session. code is

@@ -157,9 +157,10 @@ func (a *fetchAnswer) appendHead(out *answer, p *fetchPart) {
 }
 
 // appendAborted appends the transactions that were aborted: none, and null for who
-// reads what is not committed too, or has got an error.
+// reads what is not committed too. Partitions that are not there have none.
 func (a *fetchAnswer) appendAborted(b []byte, p *fetchPart) []byte {
-	null := !a.committed || p.code != 0 || p.diverged != nil
+	missing := p.part == nil && (p.code == kerr.UnknownTopicOrPartition.Code || p.code == kerr.UnknownTopicID.Code)
+	null := !missing && (!a.committed || p.code != 0 || p.diverged != nil)
 	if a.IsFlexible() {
 		return kbin.AppendCompactNullableArrayLen(b, 0, null)
 	}

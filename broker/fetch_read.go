@@ -71,16 +71,22 @@ func (f *fetching) readPartition(p *fetchPart, limit int, minOne bool) (code int
 		}
 		return kerr.UnknownTopicOrPartition.Code
 	}
-	if code := part.checkEpoch(p.leaderEpoch); code != 0 {
+	if code := part.checkEpoch(max(p.leaderEpoch, -1)); code != 0 {
 		return code
 	}
 	p.seen = part.visibleBytes() // before the high watermark: what comes in between is counted, not missed
 	hw, logStart := part.highWatermark(), part.log.LogStartOffset()
+	if diverges, code := p.diverges(); diverges || code != 0 {
+		if code == 0 {
+			p.hw, p.logStart = hw, logStart
+		}
+		return code
+	}
 	if p.offset < logStart || p.offset > hw {
 		return kerr.OffsetOutOfRange.Code
 	}
-	if p.diverges() {
-		return 0
+	if p.maxBytes < 0 || f.req.MaxBytes < 0 {
+		return kerr.UnknownServerError.Code // Kafka's code
 	}
 	p.hw, p.logStart = hw, logStart
 	if p.offset == hw || limit <= 0 && !minOne {
@@ -104,17 +110,21 @@ func (b *Broker) logFetch(part *partition, offset int64, err error) {
 }
 
 // diverges tells a client that has read what this log does not have up to
-// where they agree (KIP-595).
-func (p *fetchPart) diverges() bool {
+// where they agree (KIP-595). Of an epoch that is not known yet nothing can be
+// said: the offset is out of range, as Kafka has it.
+func (p *fetchPart) diverges() (bool, int16) {
 	if p.lastEpoch < 0 {
-		return false
+		return false, 0
 	}
 	epoch, end := p.part.log.EndOffsetForEpoch(p.lastEpoch)
-	if epoch == p.lastEpoch && end >= p.offset || epoch < 0 {
-		return false
+	switch {
+	case epoch < 0 && p.lastEpoch > p.part.epoch:
+		return false, kerr.OffsetOutOfRange.Code
+	case epoch == p.lastEpoch && end >= p.offset, epoch < 0:
+		return false, 0
 	}
 	p.diverged = &epochEnd{epoch, end}
-	return true
+	return true, 0
 }
 
 // epochAt is the leader epoch of the record at offset, be it there or to come.
@@ -128,7 +138,7 @@ func (p *partition) epochAt(offset int64) int32 {
 // checkEpoch compares the leader epoch that a client knows, -1 for none.
 func (p *partition) checkEpoch(known int32) int16 {
 	switch {
-	case known < 0 || known == p.epoch:
+	case known == -1 || known == p.epoch:
 		return 0
 	case known < p.epoch:
 		return kerr.FencedLeaderEpoch.Code

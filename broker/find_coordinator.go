@@ -28,6 +28,7 @@ func (b *Broker) findCoordinator(_ context.Context, r *request) kmsg.Response {
 	for _, key := range keys {
 		c := kmsg.NewFindCoordinatorResponseCoordinator()
 		c.Key, c.NodeID, c.Host, c.Port = key, b.cfg.NodeID, b.host, b.port
+		c.ErrorMessage = new(string) // never null, as in Kafka
 		if err := coordinatorError(req.CoordinatorType); err != nil {
 			c.ErrorCode, c.ErrorMessage = err.Code, &err.Description
 			c.NodeID, c.Host, c.Port = -1, "", -1
@@ -37,6 +38,9 @@ func (b *Broker) findCoordinator(_ context.Context, r *request) kmsg.Response {
 	if req.Version < 4 {
 		c := resp.Coordinators[0]
 		resp.ErrorCode, resp.ErrorMessage = c.ErrorCode, c.ErrorMessage
+		if c.ErrorCode == 0 {
+			resp.ErrorMessage = kmsg.StringPtr("NONE")
+		}
 		resp.NodeID, resp.Host, resp.Port = c.NodeID, c.Host, c.Port
 	}
 	return resp

@@ -27,20 +27,35 @@ func (b *Broker) listOffsets(_ context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.ListOffsetsRequest)
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
 	twice := askedTwice(req)
+	at := make(map[string]int) // a topic is answered once, a partition too, as in Kafka
 	for _, rt := range req.Topics {
-		at := kmsg.NewListOffsetsResponseTopic()
-		at.Topic = rt.Topic
 		for _, rp := range rt.Partitions {
+			tp := topicPartition{rt.Topic, rp.Partition}
+			answered, refused := twice[tp]
+			if answered {
+				continue
+			}
 			ap := kmsg.NewListOffsetsResponseTopicPartition()
 			ap.Partition = rp.Partition
-			if twice[topicPartition{rt.Topic, rp.Partition}] {
+			switch {
+			case req.IsolationLevel != 0 && req.IsolationLevel != 1:
+				ap.ErrorCode = kerr.UnknownServerError.Code // Kafka's code
+			case refused:
+				twice[tp] = true
 				ap.ErrorCode = kerr.InvalidRequest.Code
-			} else {
+			default:
 				b.listOffset(req.Version, rt.Topic, &rp, &ap)
 			}
-			at.Partitions = append(at.Partitions, ap)
+			i, ok := at[rt.Topic]
+			if !ok {
+				i = len(resp.Topics)
+				at[rt.Topic] = i
+				t := kmsg.NewListOffsetsResponseTopic()
+				t.Topic = rt.Topic
+				resp.Topics = append(resp.Topics, t)
+			}
+			resp.Topics[i].Partitions = append(resp.Topics[i].Partitions, ap)
 		}
-		resp.Topics = append(resp.Topics, at)
 	}
 	return resp
 }
@@ -50,7 +65,8 @@ type topicPartition struct {
 	partition int32
 }
 
-// askedTwice has the partitions that a request names more than once.
+// askedTwice has the partitions that a request names more than once, each with
+// false: it was not answered yet.
 func askedTwice(req *kmsg.ListOffsetsRequest) map[topicPartition]bool {
 	seen := make(map[topicPartition]bool)
 	twice := make(map[topicPartition]bool)
@@ -58,7 +74,7 @@ func askedTwice(req *kmsg.ListOffsetsRequest) map[topicPartition]bool {
 		for _, p := range t.Partitions {
 			tp := topicPartition{t.Topic, p.Partition}
 			if seen[tp] {
-				twice[tp] = true
+				twice[tp] = false
 			}
 			seen[tp] = true
 		}

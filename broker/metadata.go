@@ -17,12 +17,19 @@ import (
 // What everybody may do, as bits of Kafka's AclOperation.
 const (
 	topicOperations   = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
+	groupOperations   = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11
 	clusterOperations = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
 )
 
 func (b *Broker) metadata(ctx context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.MetadataRequest)
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
+	if req.Version < 12 && slices.ContainsFunc(req.Topics, func(q kmsg.MetadataRequestTopic) bool { return q.Topic == nil || q.TopicID != topicID{} }) {
+		return refuseMetadata(req, resp, kerr.InvalidRequest.Code)
+	}
+	if slices.ContainsFunc(req.Topics, func(q kmsg.MetadataRequestTopic) bool { return q.Topic == nil && q.TopicID == topicID{} }) {
+		return refuseMetadata(req, resp, kerr.UnknownServerError.Code) // Kafka's code for neither a name nor an id
+	}
 	node := kmsg.NewMetadataResponseBroker()
 	node.NodeID, node.Host, node.Port = b.cfg.NodeID, b.host, b.port
 	resp.Brokers = append(resp.Brokers, node)
@@ -51,7 +58,14 @@ func (b *Broker) metadata(ctx context.Context, r *request) kmsg.Response {
 				continue // once, as Kafka does
 			}
 			seen[who] = true
-			resp.Topics = append(resp.Topics, b.findTopic(ctx, req, &q))
+			t := b.findTopic(ctx, req, &q)
+			if who = (asked{id: t.TopicID}); t.ErrorCode == 0 && q.TopicID == (topicID{}) {
+				if seen[who] {
+					continue // it was asked for by its id too
+				}
+				seen[who] = true
+			}
+			resp.Topics = append(resp.Topics, t)
 		}
 	}
 	if req.IncludeTopicAuthorizedOperations {
@@ -60,6 +74,22 @@ func (b *Broker) metadata(ctx context.Context, r *request) kmsg.Response {
 				resp.Topics[i].AuthorizedOperations = topicOperations
 			}
 		}
+	}
+	return resp
+}
+
+// refuseMetadata refuses a request as a whole: one for topics by id before v12, or
+// for a topic without a name and an id. No topic is answered, and nothing else.
+func refuseMetadata(req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse, code int16) kmsg.Response {
+	resp.ControllerID, resp.ErrorCode = -1, code
+	for i := range req.Topics {
+		none := kmsg.NewMetadataResponseTopic()
+		none.ErrorCode = code
+		none.Topic, none.TopicID = new(string), req.Topics[i].TopicID
+		if req.Topics[i].Topic != nil {
+			none.Topic = req.Topics[i].Topic
+		}
+		resp.Topics = append(resp.Topics, none)
 	}
 	return resp
 }

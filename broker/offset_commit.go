@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -11,5 +12,7 @@ import (
 // OffsetCommit (8), versions 2-10: see package group.
 
 func (b *Broker) offsetCommit(ctx context.Context, r *request) kmsg.Response {
-	return b.groups.OffsetCommit(ctx, r.client(), r.Request.(*kmsg.OffsetCommitRequest))
+	req := r.Request.(*kmsg.OffsetCommitRequest)
+	req.Topics = slices.DeleteFunc(req.Topics, func(t kmsg.OffsetCommitRequestTopic) bool { return len(t.Partitions) == 0 })
+	return b.groups.OffsetCommit(ctx, r.client(), req)
 }

@@ -136,7 +136,7 @@ var options = []option{
 	},
 
 	{
-		broker: "advertised.listeners", kind: typeStr, none: true, fixed: true, static: func(c *Config) string { return "PLAINTEXT://" + c.Advertise },
+		broker: "advertised.listeners", kind: typeList, none: true, fixed: true, static: func(c *Config) string { return "PLAINTEXT://" + c.Advertise },
 		doc: "The address that clients are told to connect to.",
 	},
 	{
@@ -292,7 +292,7 @@ var options = []option{
 		doc: "Partitions of the topic of committed offsets.",
 	},
 	{
-		broker: "offsets.topic.replication.factor", kind: typeInt, def: "3", fixed: true, static: func(*Config) string { return "1" },
+		broker: "offsets.topic.replication.factor", kind: kmsg.ConfigTypeShort, def: "3", fixed: true, static: func(*Config) string { return "1" },
 		doc: "Replicas of the topic of committed offsets.",
 	},
 	{

@@ -4,8 +4,10 @@ package broker
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +75,7 @@ func firstError(resp *kmsg.ProduceResponse) error {
 func (b *Broker) plan(req *kmsg.ProduceRequest, resp *kmsg.ProduceResponse) []appending {
 	refused := refuse(req)
 	var work []appending
+	req.Topics = slices.DeleteFunc(req.Topics, func(t kmsg.ProduceRequestTopic) bool { return len(t.Partitions) == 0 })
 	resp.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
 	for i := range req.Topics {
 		rt, at := &req.Topics[i], &resp.Topics[i]
@@ -137,6 +140,9 @@ func (b *Broker) appendBatch(w *appending, acks int16) {
 	}
 	w.end = a.LastOffset + 1
 	w.resp.BaseOffset, w.resp.LogStartOffset, w.resp.LogAppendTime = a.BaseOffset, a.LogStartOffset, a.LogAppendTime
+	if a.Duplicate {
+		w.resp.LogAppendTime = a.MaxTimestamp // as in Kafka, whatever the topic's timestamps are
+	}
 }
 
 var errNotEnoughReplicas = errors.New("not enough replicas in sync")
@@ -157,6 +163,9 @@ func (b *Broker) checkBatch(w *appending, acks int16) error {
 			return fmt.Errorf("%w: %d, min.insync.replicas is %d", errNotEnoughReplicas, have, conf.minInSync)
 		}
 	}
+	if err := checkFrame(w.batch); err != nil {
+		return err
+	}
 	h, err := seglog.ParseHeader(w.batch)
 	if err != nil {
 		return err
@@ -171,6 +180,36 @@ func (b *Broker) checkBatch(w *appending, acks int16) error {
 		w.batch, err = conf.packing.Pack(w.batch, conf.maxMessageBytes)
 	}
 	return err
+}
+
+var errNoBatch = fmt.Errorf("%w: not one batch", seglog.ErrInvalidRecord)
+
+// checkFrame refuses what is not one batch of format v2 that begins at offset 0,
+// with Kafka's code for it: what can't be read at all is an invalid record, what
+// contradicts itself is corrupt.
+func checkFrame(b []byte) error {
+	if len(b) < 17 { // up to the format
+		return fmt.Errorf("%w: %d bytes are no batch", errNoBatch, len(b))
+	}
+	be := binary.BigEndian
+	length, magic := int32(be.Uint32(b[8:])), int8(b[16])
+	switch {
+	case length < 14 || magic < 0 || magic > 2:
+		return nil // corrupt, which the log itself says
+	case magic < 2:
+		return fmt.Errorf("%w: format %d of batches", errNoBatch, magic)
+	case int64(length)+12 > int64(len(b)):
+		return fmt.Errorf("%w: %d bytes of a batch of %d", errNoBatch, len(b), int64(length)+12)
+	case length < seglog.HeaderSize-12:
+		return nil // corrupt
+	case int64(length)+12 < int64(len(b)):
+		return fmt.Errorf("%w: %d bytes follow it", errNoBatch, int64(len(b))-int64(length)-12)
+	case be.Uint64(b) != 0:
+		return fmt.Errorf("%w: the batch begins at offset %d", seglog.ErrInvalidRecord, int64(be.Uint64(b)))
+	case int32(be.Uint32(b[23:])) < 0 || int32(be.Uint32(b[57:])) < 0:
+		return fmt.Errorf("%w: last offset delta %d, %d records", seglog.ErrInvalidRecord, int32(be.Uint32(b[23:])), int32(be.Uint32(b[57:])))
+	}
+	return nil
 }
 
 // flushAll has the flush policy acknowledge what was appended, of all
@@ -210,6 +249,9 @@ func (b *Broker) report(w *appending, r *request) {
 	}
 	w.resp.ErrorCode, w.resp.ErrorMessage = codeOf(w.err), message(w.err)
 	w.resp.BaseOffset, w.resp.LogAppendTime = -1, -1
+	if looked(w.err) {
+		w.resp.LogStartOffset = w.part.log.LogStartOffset()
+	}
 	w.part.topic.metrics.RefusedBatch()
 	level := b.log.Debug
 	if isStorage(w.resp.ErrorCode) {
@@ -217,6 +259,23 @@ func (b *Broker) report(w *appending, r *request) {
 	}
 	level("produce", "topic", w.part.topic.name, "partition", w.part.index,
 		"client_id", strings.ToValidUTF8(r.clientID, "?"), "err", w.err)
+}
+
+// looked tells whether a batch was refused for what is in it, after the log was
+// looked at: the answer then says where that begins, as Kafka's does.
+func looked(err error) bool {
+	if errors.Is(err, errNoBatch) {
+		return false
+	}
+	for _, refused := range []error{
+		seglog.ErrInvalidRecord, errInvalidTimestamp, seglog.ErrOutOfOrderSequence, seglog.ErrDuplicateSequence,
+		seglog.ErrInvalidProducerEpoch, seglog.ErrUnknownProducer,
+	} {
+		if errors.Is(err, refused) {
+			return true
+		}
+	}
+	return false
 }
 
 // answerBeforeAppend is the mistake mutant.AckBeforeAppend.

@@ -19,14 +19,14 @@ var errInvalidTimestamp = errors.New("invalid timestamp")
 // keep nor drop, and those with a timestamp too far from now. Records are only
 // looked into where the topic's configs or the batch's header give a reason.
 func checkRecords(w *appending, h *seglog.Header, conf *topicConfig) error {
-	c := recordCheck{keys: conf.compact, earliest: -1, latest: noLimit}
+	c := recordCheck{keys: conf.compact, earliest: -1, latest: noLimit, stamped: conf.logAppendTime && h.LogAppendTime()}
 	if !conf.logAppendTime {
 		c.limitTimes(time.Now().UnixMilli(), conf)
 	}
-	if !c.keys && c.earliest <= 0 && h.MaxTimestamp <= c.latest {
+	if !c.keys && !c.stamped && c.earliest <= 0 && h.MaxTimestamp <= c.latest {
 		return nil
 	}
-	if _, err := seglog.ValidateBatch(w.batch, len(w.batch)); err != nil {
+	if _, err := seglog.ValidateBatch(w.batch, len(w.batch)); err != nil && !c.stamped {
 		return err
 	}
 	index := int32(0)
@@ -47,6 +47,7 @@ func checkRecords(w *appending, h *seglog.Header, conf *topicConfig) error {
 type recordCheck struct {
 	keys             bool
 	earliest, latest int64 // ms
+	stamped          bool  // the client says that the time is that of the append
 
 	first error
 	bad   int
@@ -64,6 +65,8 @@ func (c *recordCheck) limitTimes(nowMs int64, conf *topicConfig) {
 
 func (c *recordCheck) check(r *seglog.Record) error {
 	switch {
+	case c.stamped:
+		return errStamped
 	case c.keys && r.Key == nil:
 		return errNoKey
 	case r.Timestamp == noTimestamp:
@@ -100,5 +103,7 @@ func (c *recordCheck) refused(w *appending) error {
 	}
 	return fmt.Errorf("%d records were refused, the first %d of the batch: %w", c.bad, w.resp.ErrorRecords[0].RelativeOffset, c.first)
 }
+
+var errStamped = fmt.Errorf("%w: a client may not say that it is that of the append", errInvalidTimestamp)
 
 var errNoKey = fmt.Errorf("%w: compacted topic cannot accept message without key", seglog.ErrInvalidRecord)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // room is how many partitions may still be made.
@@ -45,6 +46,9 @@ func (r *registry) checkNew(n newTopic) error {
 	if r.named(n.name) != nil {
 		return fmt.Errorf("%w: %q", errTopicExists, n.name)
 	}
+	if other := r.colliding(n.name); other != "" {
+		return fmt.Errorf("%w: %q collides with %q", errInvalidTopic, n.name, other)
+	}
 	if n.partitions < 1 {
 		return fmt.Errorf("%w: %d", errInvalidPartitions, n.partitions)
 	}
@@ -52,6 +56,34 @@ func (r *registry) checkNew(n newTopic) error {
 		return fmt.Errorf("%w: %d, this broker has room for %d more", errInvalidPartitions, n.partitions, room)
 	}
 	return nil
+}
+
+// colliding finds a topic that differs from name in dots and underscores only: to
+// metrics that make one of the other they are the same. "" is none.
+func (r *registry) colliding(name string) string {
+	if !strings.ContainsAny(name, "._") {
+		return ""
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for other := range r.byName {
+		if collide(name, other) {
+			return other
+		}
+	}
+	return ""
+}
+
+func collide(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && (a[i] != '.' && a[i] != '_' || b[i] != '.' && b[i] != '_') {
+			return false
+		}
+	}
+	return true
 }
 
 // create makes a topic, ready to be produced to when it returns.
