@@ -23,7 +23,7 @@ var (
 
 // programTime bounds one program on one broker. They take 5 to 60 s on a machine
 // with nothing else to do.
-const programTime = 10 * time.Minute
+const programTime = 20 * time.Minute
 
 // A program runs its scenarios on the broker at addr.
 type program struct {
