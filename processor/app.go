@@ -126,8 +126,8 @@ func (c Config) link() link.Config {
 
 func (c Config) runtime() runtime.Config {
 	lc := c.link()
-	flight := min(int32(runtime.FlightBytes(c.MemoryLimit)), 16<<20) // fits: it has a bound
-	lc.Extra = append([]kgo.Opt{kgo.FetchMaxBytes(flight), kgo.FetchMaxPartitionBytes(min(flight, 1<<20))}, lc.Extra...)
+	all, partition := runtime.FetchBytes(c.MemoryLimit)
+	lc.Extra = append([]kgo.Opt{kgo.FetchMaxBytes(all), kgo.FetchMaxPartitionBytes(partition)}, lc.Extra...)
 	return runtime.Config{
 		Link: lc, Stores: c.Stores, Workers: c.Workers,
 		CommitInterval: c.CommitInterval, OpenBytes: c.OpenBytes, MemoryLimit: c.MemoryLimit, Replication: c.ReplicationFactor,

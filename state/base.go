@@ -36,10 +36,10 @@ type Base interface {
 // A Budgeted is a [Backend] whose caches can be parts of a [Budget].
 type Budgeted interface {
 	Backend
-	// UseBudget sets the memory that the DBs share to the parts of b, unless options of
-	// the backend's say otherwise. It is called before the first Open; later it does
-	// nothing.
-	UseBudget(b *Budget)
+	// UseBudget sets the memory that the DBs share, about so many, to the parts of b,
+	// unless options of the backend's say otherwise. It is called before the first Open;
+	// later it does nothing.
+	UseBudget(b *Budget, dbs int)
 }
 
 // An Order is the direction of a scan.

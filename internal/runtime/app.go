@@ -227,6 +227,7 @@ func (a *App) connect(ctx context.Context) error {
 	for _, f := range findings {
 		a.log.Warn("a topic is not as it should be", "topic", f.Topic, "problem", f.Problem)
 	}
+	a.shareOut()
 	a.limits = limitsOf(ctx, a.cluster, a.plan, a.log)
 	if err := a.openGlobals(ctx); err != nil {
 		return err

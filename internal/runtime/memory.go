@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/state"
 )
 
@@ -14,19 +15,26 @@ const DefaultMemoryLimit = 512 << 20
 
 // The limit is shared out: three quarters are the stores' budget (half of it for layers
 // and caches, half for the backend), an eighth is for what is fetched and not processed,
-// and a sixteenth each for what the client has under way in and out.
+// a sixteenth for what is on its way to the brokers; fetches have the rest.
 const (
 	leastQueue  = 32 << 10
 	leastFlight = 256 << 10
 	mostFlight  = 32 << 20
 )
 
-// FlightBytes is the part of a memory limit for what a client has under way in one
-// direction, in bytes.
-func FlightBytes(limit int64) int64 {
+// FetchBytes is how much may be fetched at once for a memory limit, of all partitions and
+// of one, in bytes: as it comes, compressed perhaps, and each input can be a fetch ahead.
+func FetchBytes(limit int64) (all, partition int32) {
 	if limit == 0 {
 		limit = DefaultMemoryLimit
 	}
+	all = int32(min(max(limit/32, 1<<20), 16<<20))
+	return all, int32(min(max(limit/2048, 64<<10), 1<<20))
+}
+
+// flightBytes is the part of a memory limit for records on their way to the brokers, in
+// bytes.
+func flightBytes(limit int64) int64 {
 	return min(max(limit/16, leastFlight), mostFlight)
 }
 
@@ -35,6 +43,7 @@ func FlightBytes(limit int64) int64 {
 // makes room, so a broker that is away stops them sooner or later.
 type memory struct {
 	limit  int64
+	own    bool // the budget is the App's own
 	budget *state.Budget
 	queued atomic.Int64 // bytes fetched and not processed
 	waited atomic.Bool  // a worker waits for room
@@ -42,18 +51,39 @@ type memory struct {
 	told   atomic.Int64 // when the log was told of it, in ns since the Unix epoch
 }
 
-// newMemory makes the budget, and gives the backend its parts.
+// newMemory makes the budget.
 func newMemory(cfg *Config) *memory {
 	m := &memory{limit: cfg.MemoryLimit, budget: cfg.StoreOptions.Budget}
-	def(&cfg.Link.MaxInFlight, FlightBytes(m.limit))
+	def(&cfg.Link.MaxInFlight, flightBytes(m.limit))
 	if m.budget == nil {
 		m.budget = state.NewBudget(m.limit / 4 * 3)
 		cfg.StoreOptions.Budget = m.budget
-		if b, ok := cfg.Stores.(state.Budgeted); ok {
-			b.UseBudget(m.budget)
-		}
+		m.own = true
 	}
 	return m
+}
+
+// shareOut gives the backend its parts of the budget, once it is known how many tasks
+// there are, all of which may come here.
+func (a *App) shareOut() {
+	if b, ok := a.cfg.Stores.(state.Budgeted); ok && a.memory.own {
+		b.UseBudget(a.memory.budget, a.tasksOf(func(s *plan.Sub) bool { return len(s.Stores) > 0 }))
+	}
+}
+
+// tasksOf counts the tasks of some sub-topologies, on all instances.
+func (a *App) tasksOf(some func(*plan.Sub) bool) int {
+	tasks := 0
+	for _, s := range a.plan.Subs {
+		n := int32(0)
+		for _, src := range s.Sources {
+			n = max(n, a.topics[src.Topic].Partitions)
+		}
+		if some(s) {
+			tasks += int(n)
+		}
+	}
+	return tasks
 }
 
 // full tells whether processing must stop. Who is told so is woken when there may be
@@ -94,15 +124,8 @@ func (a *App) roomier() {
 // queueBytes is how much of a task may be fetched and not processed: what the
 // configuration says, within its share of the limit if all tasks were here.
 func (a *App) queueBytes() int64 {
-	tasks := int64(0)
-	for _, s := range a.plan.Subs {
-		n := int32(0)
-		for _, src := range s.Sources {
-			n = max(n, a.topics[src.Topic].Partitions)
-		}
-		tasks += int64(n)
-	}
-	share := a.memory.limit / 8 / max(tasks, 1)
+	tasks := a.tasksOf(func(*plan.Sub) bool { return true })
+	share := a.memory.limit / 8 / int64(max(tasks, 1))
 	return min(a.cfg.QueueBytes, max(share, leastQueue))
 }
 

@@ -26,9 +26,10 @@ func spread(c *linktest.Cluster, from, n int) {
 type budgeted struct {
 	*disk
 	budget *state.Budget
+	dbs    int
 }
 
-func (b *budgeted) UseBudget(to *state.Budget) { b.budget = to }
+func (b *budgeted) UseBudget(to *state.Budget, dbs int) { b.budget, b.dbs = to, dbs }
 
 // While no commit can end, the tasks stop at the limit, and go on after; nothing but
 // the limit asks for a commit here.
@@ -44,8 +45,8 @@ func TestTheMemoryLimitHoldsWhileNothingCanBeCommitted(t *testing.T) {
 			log.into(cfg)
 		})
 		time.Sleep(time.Second)
-		if d.budget == nil || d.budget.Limit() != limit/4*3 {
-			t.Fatalf("the backend has no budget of three quarters: %v", d.budget)
+		if d.budget == nil || d.budget.Limit() != limit/4*3 || d.dbs != 4 {
+			t.Fatalf("the backend has no budget of three quarters for four tasks: %v, %d", d.budget, d.dbs)
 		}
 		c.Hold(true)
 		spread(c, 0, records)

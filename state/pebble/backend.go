@@ -81,11 +81,13 @@ func (b *backend) String() string { return kind }
 func (b *backend) Dir() string    { return b.root.Dir() }
 
 // UseBudget implements [state.Budgeted].
-func (b *backend) UseBudget(to *state.Budget) {
+func (b *backend) UseBudget(to *state.Budget, dbs int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.cache == nil && !b.chosen {
 		Budget(to).apply(b)
+		// One that is written, and one that is filled meanwhile.
+		b.memtableBytes = min(b.memtableBytes, max(to.WriteBuffers()/2/int64(max(dbs, 1)), 128<<10))
 	}
 }
 

@@ -35,7 +35,7 @@ func TestABudgetSetsTheCacheUnlessOptionsDo(t *testing.T) {
 			if tt.late {
 				open()
 			}
-			at.(state.Budgeted).UseBudget(budget)
+			at.(state.Budgeted).UseBudget(budget, 4)
 			open()
 			if got := at.(*backend).blocks().MaxSize(); got != tt.want {
 				t.Errorf("the cache takes %d bytes, want %d", got, tt.want)

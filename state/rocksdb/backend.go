@@ -81,7 +81,7 @@ func (b *backend) String() string { return kind }
 func (b *backend) Dir() string    { return b.root.Dir() }
 
 // UseBudget implements [state.Budgeted].
-func (b *backend) UseBudget(to *state.Budget) {
+func (b *backend) UseBudget(to *state.Budget, _ int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.shared == nil && !b.limits.chosen {
