@@ -176,7 +176,7 @@ func (k *killed) live(rounds int) {
 		_ = k.cmd.Process.Kill()
 		<-k.gone
 	}()
-	ctx, cancel := context.WithTimeout(k.t.Context(), 20*time.Second+time.Duration(rounds)*5*time.Second)
+	ctx, cancel := context.WithTimeout(k.t.Context(), time.Minute+time.Duration(rounds)*20*time.Second)
 	defer cancel()
 	load := newKillLoad(ctx, k)
 	var wg sync.WaitGroup

@@ -23,7 +23,7 @@ var everything = seglog.Compaction{Limit: math.MaxInt64, TombstoneLifetime: time
 func settled(t testing.TB, l *seglog.Log) {
 	t.Helper()
 	flush(t, l)
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		d, err := l.Dirt(everything, epochStart)
 		must(t, err)
 		if d.Clean+d.Cleanable >= l.Size()-l.ActiveSize() {

@@ -177,6 +177,7 @@ func (h *history) ask(l *seglog.Log, q question) (outcome, error) {
 		return outcome{at: l.LogStartOffset()}, nil
 	case opLatest:
 		return outcome{at: hw}, nil
+	case opTimestamp, opMaxTimestamp:
 	}
 	for { // a deletion meanwhile is of the log as it is, the high watermark of the log as it was
 		start, hw := l.LogStartOffset(), h.visible(l)
