@@ -246,8 +246,8 @@ var options = []option{
 		doc: "How many partitions are compacted at a time.",
 	},
 	{
-		broker: "log.dir", kind: typeList, def: "/tmp/kafka-logs", fixed: true, static: func(c *Config) string { return c.Dir },
-		doc: "The data directory.",
+		broker: "log.dir", kind: typeList, def: "/tmp/kafka-logs", fixed: true,
+		doc: "The data directory where log.dirs is not set, which it always is.",
 	},
 	{
 		broker: "log.dirs", kind: typeList, none: true, fixed: true, static: func(c *Config) string { return c.Dir },

@@ -30,7 +30,9 @@ func commits(s *script) {
 	try("unknown member", func(r *kmsg.OffsetCommitRequest) { r.MemberID = "nobody" })
 	try("generation of no group", func(r *kmsg.OffsetCommitRequest) { r.Generation = 3 })
 	try("right", func(*kmsg.OffsetCommitRequest) {})
-	try("no group", func(r *kmsg.OffsetCommitRequest) { r.Group = "" })
+	try("no group", func(r *kmsg.OffsetCommitRequest) { // and nothing to keep, lest other cases find the group
+		r.Group, r.Topics = "", commitRequest(s, group, "nowhere", 0, 1).Topics
+	})
 	try("unknown topic", func(r *kmsg.OffsetCommitRequest) { r.Topics = commitRequest(s, group, "nowhere", 0, 1).Topics })
 	try("invalid topic", func(r *kmsg.OffsetCommitRequest) { r.Topics = commitRequest(s, group, "a b", 0, 1).Topics })
 	try("partition beyond", func(r *kmsg.OffsetCommitRequest) { part(r).Partition = 3 })

@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // workers is how many cases run at a time, each on both nodes.
-const workers = 4
+const workers = 8
 
 // A run is one case at one version.
 type run struct {
@@ -64,7 +64,9 @@ func TestAnswersAreThoseOfApacheKafka(t *testing.T) {
 			}
 		}
 	}
+	begin := time.Now()
 	r.all(alone, 1, kafka, ours)
+	t.Logf("the runs that are alone took %.1f s", time.Since(begin).Seconds())
 	r.all(together, workers, kafka, ours)
 	for _, d := range r.sorted() {
 		t.Error(d)

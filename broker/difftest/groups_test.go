@@ -15,6 +15,8 @@ func groupCases() []testCase {
 		{name: "two members", key: kmsg.JoinGroup, run: twoMembers},
 		{name: "join wrongly", key: kmsg.JoinGroup, run: joinsWrongly},
 		{name: "static member", key: kmsg.JoinGroup, run: staticMember},
+		{name: "static member changes", key: kmsg.JoinGroup, run: staticMemberChanges},
+		{name: "choice of a protocol", key: kmsg.JoinGroup, run: choosesProtocol},
 		{name: "sync wrongly", key: kmsg.SyncGroup, run: syncsWrongly},
 		{name: "heartbeat", key: kmsg.Heartbeat, run: heartbeats},
 		{name: "leave", key: kmsg.LeaveGroup, run: leaves},
@@ -56,11 +58,17 @@ type member struct {
 	instance   *string
 	generation int32
 	protocols  []string
+	topics     []string // nil: base
 }
 
 func (m *member) request() *kmsg.JoinGroupRequest {
 	req := joinRequest(m.group, m.id, m.protocols...)
 	req.InstanceID = m.instance
+	for i := range req.Protocols {
+		if m.topics != nil {
+			req.Protocols[i].Metadata = subscription(m.topics...)
+		}
+	}
 	return req
 }
 
@@ -214,6 +222,10 @@ func joinsWrongly(s *script) {
 	try("unknown member without a group", func(r *kmsg.JoinGroupRequest) { r.Group, r.MemberID = "nowhere", "nobody" })
 	try("no protocol type", func(r *kmsg.JoinGroupRequest) { r.ProtocolType = "" })
 	try("no protocols", func(r *kmsg.JoinGroupRequest) { r.Protocols = nil })
+	try("long group", func(r *kmsg.JoinGroupRequest) { r.Group = s.unique(strings.Repeat("x", 300)) })
+	try("long protocol type", func(r *kmsg.JoinGroupRequest) {
+		r.Group, r.ProtocolType = s.unique("g4"), strings.Repeat("x", 300)
+	})
 	m := s.newMember("right", group)
 	m.join("right")
 	m.sync("synced", m)
@@ -266,6 +278,59 @@ func staticMember(s *script) {
 	s.start("new", "left by instance", last).wait()
 	s.start("new", "left twice", last).wait()
 	s.described("empty", group)
+}
+
+// staticMemberChanges has a static member come back with other topics.
+func staticMemberChanges(s *script) {
+	if s.version < 5 {
+		return // has none
+	}
+	a, b := s.newMember("a", s.unique("g")), s.newMember("b", s.unique("g"))
+	a.instance, b.instance = kmsg.StringPtr("a"), kmsg.StringPtr("b")
+	a.join("")
+	a.sync("", a)
+	second := b.startJoin("")
+	a.rebalances()
+	a.join("")
+	b.joined(second)
+	waits := s.start("b", "", b.syncRequest())
+	a.sync("", a, b)
+	waits.wait()
+	again := s.newMember("a2", a.group)
+	again.instance, again.topics = a.instance, []string{"base", "trimmed"}
+	p := again.startJoin("joined with other topics")
+	if s.settlesSoon(b) {
+		s.record("rebalance", s.version, "of the other", map[string]string{"": "yes"})
+		s.start("b", "", b.request()).wait()
+	} else {
+		s.record("rebalance", s.version, "of the other", map[string]string{"": "no"})
+	}
+	again.joined(p)
+}
+
+// settlesSoon tells whether a member is told to join again within a moment.
+func (s *script) settlesSoon(m *member) bool {
+	for range 30 {
+		if s.start(m.client, "", m.heartbeatRequest()).wait().(*kmsg.HeartbeatResponse).ErrorCode == 27 {
+			return true
+		}
+		pause()
+	}
+	return false
+}
+
+// choosesProtocol has members that have different ones. There is no tie: Kafka
+// decides that by the order of a hash table.
+func choosesProtocol(s *script) {
+	a, b := s.newMember("a", s.unique("g")), s.newMember("b", s.unique("g"))
+	a.protocols, b.protocols = []string{"cooperative", "range", "sticky"}, []string{"range", "roundrobin", "sticky"}
+	a.join("")
+	a.sync("", a)
+	second := b.startJoin("")
+	a.rebalances()
+	a.join("a joined")
+	b.joined(second)
+	s.described("chosen", a.group)
 }
 
 // stable makes a group of one member.

@@ -89,7 +89,7 @@ func protocolCases() []testCase {
 			testCase{name: "versions of " + k.Name(), once: true, alone: true, run: func(s *script) {
 				r := s.apis[k.Int16()]
 				for _, v := range []int16{-1, r[0] - 1, r[1] + 1, 99} {
-					if v < r[0] || v > r[1] && (k != kmsg.ApiVersions && k != kmsg.DescribeLogDirs) {
+					if v < r[0] || v > r[1] && k != kmsg.ApiVersions {
 						req := k.Request()
 						s.raw(fmt.Sprint("version ", v), req, func(h *header, body []byte) []byte {
 							h.version = v
