@@ -180,7 +180,7 @@ func (f *franz) group(scenario string, opts ...kgo.Opt) error {
 	}
 	f.out.got(scenario, "shared by two", sizes(one.assigned(), two.assigned()))
 	f.out.got(scenario, "partitions of both", slices.Sorted(slices.Values(append(one.assigned(), two.assigned()...))))
-	if err := f.describe(scenario, "described with two", name); err != nil {
+	if err := f.describe(scenario, "described with two", name, "Stable"); err != nil {
 		return err
 	}
 	one.leave()
@@ -193,7 +193,7 @@ func (f *franz) group(scenario string, opts ...kgo.Opt) error {
 	if err := f.committed(scenario, name); err != nil {
 		return err
 	}
-	return f.describe(scenario, "described when both have left", name)
+	return f.describe(scenario, "described when both have left", name, "Empty")
 }
 
 func (f *franz) committed(scenario, name string) error {
@@ -207,9 +207,15 @@ func (f *franz) committed(scenario, name string) error {
 	return nil
 }
 
-// describe notes a group's type, state and number of members.
-func (f *franz) describe(scenario, step, name string) error {
-	listed, err := f.admin.ListGroups(f.ctx)
+// describe notes a group's type, state and number of members, once it has a
+// state, if it gets there soon.
+func (f *franz) describe(scenario, step, name, state string) error {
+	var listed kadm.ListedGroups
+	var err error
+	settle(f.ctx, func() bool {
+		listed, err = f.admin.ListGroups(f.ctx)
+		return err != nil || listed[name].State == state
+	})
 	if err != nil {
 		return err
 	}
@@ -256,7 +262,7 @@ func (f *franz) static(scenario string) error {
 	}
 	before := two.assigned()
 	two.leave()
-	if err := f.describe(scenario, "one is away", name); err != nil {
+	if err := f.describe(scenario, "one is away", name, "Stable"); err != nil {
 		return err
 	}
 	if two, err = join("two"); err != nil {
@@ -266,7 +272,7 @@ func (f *franz) static(scenario string) error {
 		return err
 	}
 	f.out.got(scenario, "same partitions after it came back", slices.Equal(before, two.assigned()))
-	if err := f.describe(scenario, "it is back", name); err != nil {
+	if err := f.describe(scenario, "it is back", name, "Stable"); err != nil {
 		return err
 	}
 	two.leave()

@@ -362,7 +362,7 @@ func (k *kcat) group(scenario, strategy string) error {
 	}
 	k.out.got(scenario, "shared by two", sizes(one.assigned(), two.assigned()))
 	k.out.got(scenario, "partitions of both", slices.Sorted(slices.Values(append(one.assigned(), two.assigned()...))))
-	if err := k.describe(scenario, "described with two", name); err != nil {
+	if err := k.describe(scenario, "described with two", name, "Stable"); err != nil {
 		return err
 	}
 	one.leave()
@@ -375,7 +375,7 @@ func (k *kcat) group(scenario, strategy string) error {
 	if err := k.committed(scenario, name); err != nil {
 		return err
 	}
-	return k.describe(scenario, "described when both have left", name)
+	return k.describe(scenario, "described when both have left", name, "Empty")
 }
 
 // static: a member with an instance id that comes back has what it had.
@@ -402,7 +402,7 @@ func (k *kcat) static(scenario string) error {
 	}
 	before := two.assigned()
 	two.leave()
-	if err := k.describe(scenario, "one is away", name); err != nil {
+	if err := k.describe(scenario, "one is away", name, "Stable"); err != nil {
 		return err
 	}
 	if two, err = k.joinWith(name, "range", "-X", "group.instance.id=two"); err != nil {
@@ -412,7 +412,7 @@ func (k *kcat) static(scenario string) error {
 		return err
 	}
 	k.out.got(scenario, "same partitions after it came back", slices.Equal(before, two.assigned()))
-	return k.describe(scenario, "it is back", name)
+	return k.describe(scenario, "it is back", name, "Stable")
 }
 
 // eachLine calls line with each line of r until its end.

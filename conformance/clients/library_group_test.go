@@ -8,9 +8,15 @@ import (
 	"slices"
 )
 
-// describe notes what the library says of a group.
-func (s *shared) describe(scenario, step, group string) error {
-	got, err := s.lib.describe(group)
+// describe notes what the library says of a group, once it has a state, if it
+// gets there soon.
+func (s *shared) describe(scenario, step, group, state string) error {
+	var got []any
+	var err error
+	settle(s.ctx, func() bool {
+		got, err = s.lib.describe(group)
+		return err != nil || got[1] == state
+	})
 	if err != nil {
 		return err
 	}
@@ -57,7 +63,7 @@ func (s *shared) group(scenario string, o joining) error {
 	}
 	s.out.got(scenario, "shared by two", sizes(one.assigned(), two.assigned()))
 	s.out.got(scenario, "partitions of both", slices.Sorted(slices.Values(append(one.assigned(), two.assigned()...))))
-	if err := s.describe(scenario, "described with two", name); err != nil {
+	if err := s.describe(scenario, "described with two", name, "Stable"); err != nil {
 		return err
 	}
 	one.leave()
@@ -70,7 +76,7 @@ func (s *shared) group(scenario string, o joining) error {
 	if err := s.committed(scenario, name); err != nil {
 		return err
 	}
-	return s.describe(scenario, "described when both have left", name)
+	return s.describe(scenario, "described when both have left", name, "Empty")
 }
 
 func (s *shared) committed(scenario, name string) error {
@@ -109,7 +115,7 @@ func (s *shared) static(scenario string) error {
 	}
 	before := two.assigned()
 	two.leave()
-	if err := s.describe(scenario, "one is away", name); err != nil {
+	if err := s.describe(scenario, "one is away", name, "Stable"); err != nil {
 		return err
 	}
 	if two, err = s.lib.join(name, name, joining{instance: "two"}); err != nil {
@@ -119,7 +125,7 @@ func (s *shared) static(scenario string) error {
 		return err
 	}
 	s.out.got(scenario, "same partitions after it came back", slices.Equal(before, two.assigned()))
-	return s.describe(scenario, "it is back", name)
+	return s.describe(scenario, "it is back", name, "Stable")
 }
 
 func (s *shared) adminTopics(scenario string) error {

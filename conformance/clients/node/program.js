@@ -221,8 +221,13 @@ async function commits(name, topic) {
   await member.leave()
 }
 
-async function describe(name, step, group) {
-  const [g] = (await admin.describeGroups([group])).groups
+/** Notes what is said of a group, once it has a state. */
+async function describe(name, step, group, state) {
+  let g
+  await until(state, async () => {
+    g = (await admin.describeGroups([group])).groups[0]
+    return g.state === state
+  })
   got(name, step, ['classic', g.state, g.protocol, g.members.length])
 }
 
@@ -237,14 +242,14 @@ async function group(name, topic) {
   await until('two members to share', () => one.owned.length === half && two.owned.length === half)
   got(name, 'shared by two', [one.owned.length, two.owned.length])
   got(name, 'partitions of both', [...one.owned, ...two.owned].sort())
-  await describe(name, 'described with two', topic)
+  await describe(name, 'described with two', topic, 'Stable')
   await one.leave()
   await until('one member to have all', () => two.owned.length === GROUP_PARTS)
   got(name, 'after one has left', [two.owned.length])
   got(name, 'read again', two.records.length)
   await two.leave()
   got(name, 'committed', Object.fromEntries(Object.entries(await committed(topic, topic)).map(([p, c]) => [p, Number(c.offset)])))
-  await describe(name, 'described when both have left', topic)
+  await describe(name, 'described when both have left', topic, 'Empty')
 }
 
 async function adminTopics(name, topic) {

@@ -23,6 +23,8 @@ error codes, 0 for none.
         close()
 """
 
+import time
+
 from outcome import (
     BASE, CODEC_COUNT, CODECS, GROUP_EACH, GROUP_PARTS, IDEMPOTENT, LARGEST, RECORDS,
     codec_value, firsts, got, group_value, group_values, record, scenario, text, topic, until,
@@ -99,8 +101,8 @@ class Run:
         self.produce([
             {"key": k, "value": v, "headers": h and kept, "time": BASE + i} for i, (k, v, h) in enumerate(RECORDS)
         ])
-        for _, offset, time, key, value, headers in self.read(len(RECORDS)):
-            self.got(str(offset), record(offset, time, key, value, headers))
+        for _, offset, ms, key, value, headers in self.read(len(RECORDS)):
+            self.got(str(offset), record(offset, ms, key, value, headers))
 
     def large(self):
         self.create()
@@ -164,11 +166,12 @@ class Run:
         self.got("first after resume", firsts_of(GROUP_EACH))
         consumer.close()
 
-    def describe(self, step):
-        try:
-            self.got(step, self.c.describe(self.topic))
-        except NotImplementedError:
-            pass
+    def describe(self, step, state="Stable"):
+        """Notes what is said of the group, once it has a state, if it gets there soon."""
+        end = time.monotonic() + 10
+        while (now := self.c.describe(self.topic))[1] != state and time.monotonic() < end:
+            time.sleep(0.05)
+        self.got(step, now)
 
     def group(self, protocol):
         """One member joins and reads, a second joins, the first leaves."""
@@ -192,7 +195,7 @@ class Run:
         self.got("read again", len(both))
         two.close()
         self.committed()
-        self.describe("described when both have left")
+        self.describe("described when both have left", "Empty")
 
     def committed(self):
         reader = self.c.consumer(group=self.topic)
