@@ -15,18 +15,20 @@ import (
 	"github.com/millrace/millrace/internal/kafkatest"
 )
 
+// brokers are those that the program must give the same results on.
+var brokers = map[string]func(t *testing.T) string{
+	"bundled": func(t *testing.T) string {
+		_, addr := startBroker(t, t.TempDir(), "127.0.0.1:0")
+		return addr
+	},
+	"Apache Kafka": func(t *testing.T) string { return kafkatest.Shared(t).Addr },
+}
+
 // TestCountsEqual counts with one and with three instances, on the bundled broker
 // and on Apache Kafka: the counts are those of the system's tools.
 func TestCountsEqual(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes half a minute")
-	}
-	brokers := map[string]func(t *testing.T) string{
-		"bundled": func(t *testing.T) string {
-			_, addr := startBroker(t, t.TempDir(), "127.0.0.1:0")
-			return addr
-		},
-		"Apache Kafka": func(t *testing.T) string { return kafkatest.Shared(t).Addr },
 	}
 	for name, open := range brokers {
 		t.Run(name+", one instance", func(t *testing.T) { oneInstance(t, open(t)) })
@@ -87,8 +89,15 @@ type instance struct {
 
 func newInstance(t *testing.T, stdin *os.File, addr string, flags ...string) *instance {
 	t.Helper()
+	return newInstanceOn(t, t.TempDir(), stdin, addr, flags...)
+}
+
+// newInstanceOn starts an instance on a data directory: one that was there before is
+// the same member of the group.
+func newInstanceOn(t *testing.T, data string, stdin *os.File, addr string, flags ...string) *instance {
+	t.Helper()
 	tr := &track{path: filepath.Join(t.TempDir(), "progress.jsonl")}
-	args := append([]string{"--brokers", addr, "--data", t.TempDir(), "--commit", "200ms", "--progress", tr.path}, flags...)
+	args := append([]string{"--brokers", addr, "--data", data, "--commit", "200ms", "--progress", tr.path}, flags...)
 	return &instance{t, start(t, stdin, wordcountBinary(t), args...), tr}
 }
 

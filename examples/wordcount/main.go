@@ -42,6 +42,7 @@ type flags struct {
 	out        string
 	progress   string
 	follow     bool
+	stay       bool
 	verbose    bool
 	args       []string
 }
@@ -61,6 +62,7 @@ func parse(args []string) (flags, error) {
 	fs.StringVar(&f.out, "out", "", "`file` for the final counts, a line \"count word\" each, sorted by word")
 	fs.StringVar(&f.progress, "progress", "", "`file` to which a line of JSON is appended every 50 ms: how far each task is")
 	fs.BoolVar(&f.follow, "follow", false, "go on after everything is counted, until interrupted")
+	fs.BoolVar(&f.stay, "stay", false, "remain a member of the group at the end: a restart with the same --data within 45 s moves no work")
 	fs.BoolVar(&f.verbose, "v", false, "show the log")
 	err := fs.Parse(args)
 	f.args = fs.Args()
@@ -87,7 +89,7 @@ func main() {
 func run(ctx context.Context, f flags, stdin io.Reader, stdout io.Writer) (err error) {
 	cfg := millrace.Config{
 		Data: f.data, Listen: f.listen, Partitions: int32(f.partitions),
-		Engine: processor.Config{CommitInterval: f.commit, Logger: logger(f.verbose)},
+		Engine: processor.Config{CommitInterval: f.commit, StayOnClose: f.stay, Logger: logger(f.verbose)},
 	}
 	if f.brokers != "" {
 		cfg.Brokers = strings.Split(f.brokers, ",")
