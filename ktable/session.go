@@ -40,6 +40,7 @@ func AggregateSession[K, V, A any](in flow.Stream[K, V], op, name string, spec w
 		}
 		if o.emit == window.OnClose {
 			s.closing = newClosing(env, name)
+			env.AtTime(n, s.atTime)
 		}
 		if o.emit == window.OnCommit {
 			env.AtCommit(n, s.emitDirty)
@@ -101,6 +102,12 @@ func (s *sessionAggregation[K, V, A]) process(r processor.Record[K, V]) error {
 		return nil
 	}
 	return s.emitClosed(r, open)
+}
+
+// atTime closes sessions while all inputs are idle.
+func (s *sessionAggregation[K, V, A]) atTime(streamTime int64) error {
+	*s.observed = max(*s.observed, streamTime)
+	return s.emitClosed(processor.Record[K, V]{}, *s.observed-s.spec.GraceMs()-s.spec.GapMs())
 }
 
 // take puts the session of r in place, unless it has closed.

@@ -37,6 +37,7 @@ func AggregateTime[K, V, A any](in flow.Stream[K, V], op, name string, spec wind
 		}
 		if o.emit == window.OnClose {
 			t.closing = newClosing(env, name)
+			env.AtTime(n, t.atTime)
 		}
 		if o.emit == window.OnCommit {
 			env.AtCommit(n, t.emitDirty)
@@ -77,6 +78,12 @@ func (t *timeAggregation[K, V, A]) process(r processor.Record[K, V]) error {
 		return nil
 	}
 	return t.emitClosed(r, closed)
+}
+
+// atTime closes windows while all inputs are idle.
+func (t *timeAggregation[K, V, A]) atTime(streamTime int64) error {
+	*t.observed = max(*t.observed, streamTime)
+	return t.emitClosed(processor.Record[K, V]{}, *t.observed-t.spec.GraceMs())
 }
 
 // take takes r into its windows that are not closed.

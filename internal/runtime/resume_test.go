@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/internal/runtime/link"
 	"github.com/millrace/millrace/kstream"
 	"github.com/millrace/millrace/ktable"
+	"github.com/millrace/millrace/opt"
 	"github.com/millrace/millrace/processor"
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topic"
@@ -38,6 +39,32 @@ var windowedCases = map[string]func(t *processor.Topology, in *kstream.KStream[s
 	"session, on update":  sessionCase(window.OnUpdate),
 	"session, on commit":  sessionCase(window.OnCommit),
 	"session, on close":   sessionCase(window.OnClose),
+	"inner join":          joinCase(innerJoin),
+	"left join":           joinCase(leftJoin),
+	"outer join":          joinCase(outerJoin),
+}
+
+// joinCase joins what has an even number with what has an odd one; each pair is a key.
+func joinCase(join func(l, r *kstream.KStream[string, string], w window.JoinSpec) *kstream.KStream[string, string]) func(*processor.Topology, *kstream.KStream[string, string]) {
+	return func(_ *processor.Topology, in *kstream.KStream[string, string]) {
+		odd := func(v string) bool { return v[len(v)-1]%2 == 1 }
+		left := in.Filter(func(_, v string) bool { return !odd(v) })
+		right := in.Filter(func(_, v string) bool { return odd(v) })
+		join(left, right, window.Within(100*time.Millisecond).Grace(50*time.Millisecond)).
+			SelectKey(func(_, v string) string { return v }).To(topic.Of[string, string]("out"))
+	}
+}
+
+func innerJoin(l, r *kstream.KStream[string, string], w window.JoinSpec) *kstream.KStream[string, string] {
+	return l.Join("st", r, w, func(a, b string) string { return a + " " + b })
+}
+
+func leftJoin(l, r *kstream.KStream[string, string], w window.JoinSpec) *kstream.KStream[string, string] {
+	return l.LeftJoin("st", r, w, func(a string, b opt.V[string]) string { return a + " " + b.Value })
+}
+
+func outerJoin(l, r *kstream.KStream[string, string], w window.JoinSpec) *kstream.KStream[string, string] {
+	return l.OuterJoin("st", r, w, func(a, b opt.V[string]) string { return a.Value + " " + b.Value })
 }
 
 func timeCase(w window.TimeSpec, mode window.EmitMode) func(*processor.Topology, *kstream.KStream[string, string]) {
