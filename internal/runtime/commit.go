@@ -18,7 +18,8 @@ type commit struct {
 	parts   []commitPart
 	offsets map[link.Partition]link.Position
 	logs    []link.Partition // changelog partitions that were appended to
-	acked   chan error       // capacity 1: the answer of the barrier
+	began   time.Time
+	acked   chan error // capacity 1: the answer of the barrier
 	epochs  map[link.Partition]link.Position
 }
 
@@ -58,7 +59,7 @@ func (w *worker) touched() []*slot {
 // startCommit seals tasks, appends their changelogs, and hands the rest to the
 // committer: processing goes on in new layers.
 func (w *worker) startCommit(slots []*slot) {
-	c := &commit{offsets: map[link.Partition]link.Position{}, acked: make(chan error, 1)}
+	c := &commit{began: time.Now(), offsets: map[link.Partition]link.Position{}, acked: make(chan error, 1)}
 	for _, s := range slots {
 		if err := w.seal(c, s); err != nil {
 			w.failed(err)
@@ -173,6 +174,7 @@ func (w *worker) finishCommit(c *commit, err error) {
 	}
 	now := time.Now()
 	w.app.commits.Add(1)
+	w.app.committing.Add(int64(now.Sub(c.began)))
 	for _, p := range c.parts {
 		if p.slot.discarded {
 			continue
@@ -206,6 +208,7 @@ func (w *worker) apply(c *commit, p commitPart, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	s.noteLogs()
 	for part, pos := range c.offsets {
 		if in := s.inputs[part]; in != nil {
 			in.committed.Store(pos.Offset)

@@ -45,6 +45,7 @@ type Config struct {
 	SessionTimeout   time.Duration // 45s
 	RebalanceTimeout time.Duration // 60s
 	Stay             bool          // remain a member of the group on Close, for a restart within the session
+	Address          string        // host:port at which queries are answered, told to all instances. "": at none
 	CloseTimeout     time.Duration // the bound of the close that the end of Start's context brings. 30s
 
 	// MaxTaskIdle is how long a task waits for data of an input that has none, so that

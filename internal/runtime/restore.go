@@ -72,7 +72,7 @@ func (a *App) prepare(s *slot, before chan struct{}) error {
 		Start: s.origins, Now: time.Now().UnixMilli(),
 		MaxIdle: a.cfg.maxIdle(), SourceIdleness: a.cfg.SourceIdleness.Milliseconds(),
 		ConfirmEvery: confirmEvery.Milliseconds(), EmitInterval: a.cfg.EmitInterval.Milliseconds(),
-		Global: a.globalStore,
+		Global:   a.globalStore,
 		Policies: a.cfg.Policies, Pause: s.pause, Report: s.report(a),
 	})
 	return err
@@ -319,6 +319,7 @@ func (a *App) restore(s *slot, o *openStore, from, end int64) error {
 // closeSlot closes a task's stores, when no worker has it any more.
 func (a *App) closeSlot(s *slot) {
 	defer close(s.closed)
+	a.lies(s)
 	s.drop()
 	err := a.closeStores(s)
 	a.roomier()

@@ -54,6 +54,7 @@ type slot struct {
 
 	processed           atomic.Int64
 	restored, toRestore atomic.Int64 // changelog offsets
+	logs                atomic.Int64 // the sum of the next ones that its stores have, -1 until they are restored
 	restoreBegan        atomic.Int64 // ns since the Unix epoch; 0: not yet
 	restoreTold         time.Time    // of the restore's goroutine: when the log was told last
 	// What the worker tells of the task, after each slice or commit.
@@ -162,6 +163,7 @@ func (a *App) newSlot(id TaskID, sub *plan.Sub) *slot {
 	}
 	s.ctx, s.cancel = context.WithCancel(a.hard)
 	s.streamTime.Store(NoTime)
+	s.logs.Store(-1)
 	s.cut, s.drop = context.WithCancel(a.hard)
 	s.worker.load++
 	return s

@@ -254,6 +254,7 @@ func (w *worker) start(s *slot) {
 	for _, st := range s.stores {
 		st.flushed = now
 	}
+	s.noteLogs()
 	s.started = true
 	s.listed.Store(true)
 	w.requeue(s)
