@@ -268,15 +268,29 @@ func takeSide[K, V, O, L, R, Out any](j *streamJoin[K, L, R, Out], r processor.R
 	}
 }
 
-// emit sends one result on.
+// emit sends one result on, unless it is lost to a failure.
 func (j *streamJoin[K, L, R, Out]) emit(key K, l opt.V[L], r opt.V[R], timestamp int64, headers []processor.Header) error {
+	out, ok, err := j.result(l, r)
+	if err != nil || !ok {
+		return err
+	}
+	return j.next(processor.Record[K, Out]{Key: key, Value: out, Timestamp: timestamp, Headers: headers})
+}
+
+// result calls the joiner. A panic ends here, so that what it is about does not come
+// again with each look, and the others still come.
+func (j *streamJoin[K, L, R, Out]) result(l opt.V[L], r opt.V[R]) (out Out, ok bool, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			ok, err = false, j.env.Panicked(v)
+		}
+	}()
 	for try := 1; ; try++ {
-		out, err := j.f(l, r)
-		if err == nil {
-			return j.next(processor.Record[K, Out]{Key: key, Value: out, Timestamp: timestamp, Headers: headers})
+		if out, err = j.f(l, r); err == nil {
+			return out, true, nil
 		}
 		if again, err := j.env.Failed(j.node, plan.Processing, try, err); !again {
-			return err
+			return out, false, err
 		}
 	}
 }

@@ -23,6 +23,7 @@ type SubDescription struct {
 	Name   string             `json:"name"` // the topic of its first source
 	Nodes  []NodeDescription  `json:"nodes"`
 	Stores []StoreDescription `json:"stores"`
+	Global bool               `json:"global,omitempty"` // of a global table: each instance runs it once
 }
 
 // A NodeDescription tells of one step.
@@ -57,6 +58,16 @@ func (p *Plan) Describe() *Description {
 		}
 		for _, st := range s.Stores {
 			sub.Stores = append(sub.Stores, StoreDescription{st.Name, p.Changelog(st.Name)})
+		}
+		d.SubTopologies = append(d.SubTopologies, sub)
+	}
+	for _, s := range p.Globals {
+		sub := SubDescription{Name: s.Name, Global: true}
+		for _, n := range s.Nodes {
+			sub.Nodes = append(sub.Nodes, n.describe())
+		}
+		for _, st := range s.Stores {
+			sub.Stores = append(sub.Stores, StoreDescription{st.Name, s.Name}) // the topic is its changelog
 		}
 		d.SubTopologies = append(d.SubTopologies, sub)
 	}
@@ -123,7 +134,11 @@ func (d *Description) String() string {
 	var b strings.Builder
 	b.WriteString("Topologies:\n")
 	for i, s := range d.SubTopologies {
-		fmt.Fprintf(&b, "   Sub-topology: %d\n", i)
+		fmt.Fprintf(&b, "   Sub-topology: %d", i)
+		if s.Global {
+			b.WriteString(" for global store (will not generate tasks)")
+		}
+		b.WriteByte('\n')
 		for _, n := range s.Nodes {
 			n.text(&b)
 		}

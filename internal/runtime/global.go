@@ -153,7 +153,7 @@ func (g *global) read(ctx context.Context, p *globalPart, end int64) error {
 		}
 		if len(recs) > 0 {
 			if err := g.apply(recs); err != nil {
-				return err
+				return fmt.Errorf("partition %d: %w", p.Num, err)
 			}
 		}
 		p.position.Store(next.Offset)
