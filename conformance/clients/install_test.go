@@ -13,7 +13,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
+
+// installTime bounds one installation, which takes some 10 s: a registry that
+// does not answer must not hold up the rest.
+const installTime = 3 * time.Minute
 
 // cacheRoot is where tools/rocksdb keeps its files as well.
 func cacheRoot() (string, error) {
@@ -40,6 +45,8 @@ var (
 func folder(ctx context.Context, name string, pins []string, install func(ctx context.Context, dir string) error) (string, error) {
 	installing.Lock()
 	defer installing.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, installTime)
+	defer cancel()
 	sum := sha256.New()
 	for _, pin := range pins {
 		text, err := os.ReadFile(pin)
@@ -63,6 +70,9 @@ func folder(ctx context.Context, name string, pins []string, install func(ctx co
 	err = errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755))
 	if err == nil {
 		err = install(ctx, dir)
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("no end after %v: %w", installTime, err)
 	}
 	if err == nil {
 		err = os.WriteFile(stamp, nil, 0o644)
