@@ -25,6 +25,7 @@ func (a *App) Collector() prometheus.Collector {
 	c.state = d("state", "1 for the state that the application is in.", "state")
 	c.tasks = d("tasks", "Tasks of this instance.", "phase")
 	c.commits = d("commits_total", "Commits that ended well.")
+	c.commitTime = d("commit_seconds", "How long commits have taken, from sealing the stores until the offsets are committed.")
 	c.restarts = d("restarts_total", "Restarts of tasks after a failure.")
 	c.limit = d("memory_limit_bytes", "Config.MemoryLimit.")
 	c.used = d("memory_bytes", "Memory that counts against the limit, but for the caches of the stores' backend.", "kind")
@@ -45,6 +46,7 @@ type collector struct {
 	all []*prometheus.Desc
 
 	state, tasks, commits, restarts                 *prometheus.Desc
+	commitTime                                      *prometheus.Desc
 	limit, used, stops                              *prometheus.Desc
 	records, dropped, streamTime, toRestore, memory *prometheus.Desc
 	restoreLeft                                     *prometheus.Desc
@@ -69,6 +71,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	p := c.app.Progress()
 	gauge(c.state, 1, p.State.String())
 	counter(c.commits, p.Commits)
+	ch <- prometheus.MustNewConstSummary(c.commitTime, uint64(p.Commits), p.CommitTime.Seconds(), nil)
 	counter(c.restarts, p.Restarts)
 	gauge(c.limit, p.Memory.Limit)
 	gauge(c.used, p.Memory.Uncommitted, "uncommitted")

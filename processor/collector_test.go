@@ -66,6 +66,9 @@ func TestMetricsTellWhatTheAppHasDone(t *testing.T) {
 				"millrace_app_state": 1, "millrace_app_tasks": 2, "millrace_app_input_lag_records": 0,
 				"millrace_app_task_dropped_records_total": 1, "millrace_app_task_stream_time_ms": 5000,
 				"millrace_app_task_restore_remaining_records": 0, "millrace_app_restarts_total": 0,
+				"millrace_app_memory_limit_bytes": 512 << 20, "millrace_app_memory_stops_total": 0,
+				"millrace_app_task_restore_left_seconds": 0,
+				"millrace_app_commit_seconds":            got["millrace_app_commits_total"],
 			} {
 				if got[name] != want {
 					t.Errorf("%s is %v, want %v", name, got[name], want)
@@ -91,7 +94,7 @@ func gathered(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	sums := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			sums[f.GetName()] += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			sums[f.GetName()] += m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetSummary().GetSampleCount())
 		}
 		if f.GetHelp() == "" || !strings.HasPrefix(f.GetName(), "millrace_app_") {
 			t.Errorf("metric %q has no help, or another prefix", f.GetName())

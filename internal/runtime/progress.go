@@ -13,6 +13,9 @@ type Progress struct {
 	State   State
 	Records int64 // processed by the tasks that are assigned now
 	Commits int64 // of all workers, that ended well
+	// CommitTime is how long these have taken all together, from sealing the stores until
+	// the offsets are committed; tasks go on meanwhile.
+	CommitTime time.Duration
 	// Restarts counts the restarts of tasks after failures.
 	Restarts int64
 	Memory   MemoryUse
@@ -74,7 +77,7 @@ func (a *App) Progress() Progress {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	p := Progress{State: a.life.get(), Commits: a.commits.Load(), Restarts: a.restarts.Load(), Memory: a.memory.use()}
+	p := Progress{State: a.life.get(), Commits: a.commits.Load(), CommitTime: time.Duration(a.committing.Load()), Restarts: a.restarts.Load(), Memory: a.memory.use()}
 	for _, s := range a.tasks() {
 		t := TaskProgress{
 			ID: s.id, Running: s.phase == running, Records: s.processed.Load(),
