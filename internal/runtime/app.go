@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +41,7 @@ type App struct {
 	commits    atomic.Int64 // that ended well
 	committing atomic.Int64 // ns that they took
 	restarts   atomic.Int64 // of tasks after failures
+	view       atomic.Pointer[assign.View]
 
 	// Set by the control goroutine before joined is closed.
 	cluster   link.Cluster
@@ -56,6 +56,7 @@ type App struct {
 	mu      sync.Mutex // a worker's mutex may be taken under it
 	slots   map[TaskID]*slot
 	owners  map[link.Partition]*slot
+	dormant map[TaskID]int64         // states that lie on disk: see assign.Copy
 	ended   map[TaskID]chan struct{} // closed when the stores of the task's last slot are
 	seeks   []*slot                  // whose inputs are to be fetched from where they stand
 	poke    context.CancelFunc       // makes the fetch loop look at seeks
@@ -87,6 +88,7 @@ func Start(ctx context.Context, p *plan.Plan, cfg Config) (*App, error) {
 		pressure: newPressure(),
 		memory:   mem,
 		slots:    map[TaskID]*slot{}, owners: map[link.Partition]*slot{}, ended: map[TaskID]chan struct{}{},
+		dormant: map[TaskID]int64{},
 	}
 	for _, s := range p.Subs {
 		for _, n := range s.Sources {
@@ -262,23 +264,6 @@ func (a *App) connect(ctx context.Context) error {
 	close(a.joined)
 	a.refresh()
 	return nil
-}
-
-// balancing is what the group's leader is told of this instance.
-func (a *App) balancing() link.Balancing {
-	var subs []assign.Sub
-	for _, s := range a.plan.Subs {
-		sub := assign.Sub{Name: s.Name, Stateful: len(s.Stores) > 0}
-		for _, n := range s.Sources {
-			if !slices.Contains(sub.Topics, n.Topic) {
-				sub.Topics = append(sub.Topics, n.Topic)
-			}
-		}
-		subs = append(subs, sub)
-	}
-	return link.Balancing{Subs: subs, Data: func() assign.Data {
-		return assign.Data{ClientID: a.cfg.Link.ClientID, Capacity: int32(len(a.workers))}
-	}}
 }
 
 // fetch moves batches from the member to the tasks' queues. It gives full queues a

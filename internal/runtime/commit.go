@@ -208,6 +208,7 @@ func (w *worker) apply(c *commit, p commitPart, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	s.noteLogs()
 	for part, pos := range c.offsets {
 		if in := s.inputs[part]; in != nil {
 			in.committed.Store(pos.Offset)
