@@ -39,6 +39,7 @@ type bench struct {
 	linger time.Duration
 	only   []string
 	sides  string // "" for all
+	profs  string // where Millrace's profiles go; "" for none
 
 	nodes map[string]*node
 	runs  int
@@ -52,6 +53,7 @@ func main() {
 	flag.BoolVar(&b.long, "all", false, "the workloads that take many minutes as well")
 	flag.IntVar(&b.warm, "warm", 3, "repetitions after the first, which is told apart as cold")
 	flag.StringVar(&b.sides, "sides", "", "only the `sides` whose name, as \"Millrace on Apache Kafka\", has this in it")
+	flag.StringVar(&b.profs, "profiles", "", "a `folder` for CPU and allocation profiles of Millrace's runs; they cost some of the time")
 	out := flag.String("out", "", "the `file` for the result, without ending: .md and .svg are written")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "benchmarks [flags] [topology or name of a workload | latency | restore | broker | memory] ...")

@@ -65,8 +65,12 @@ func flags(w workload, n *node) []string {
 }
 
 func millrace(b *bench, w workload, n *node, data string) []string {
+	profile := ""
+	if b.profs != "" {
+		profile = filepath.Join(b.profs, w.topology+"-"+w.stores)
+	}
 	return append([]string{filepath.Join(b.bin, "bench-app")}, append(flags(w, n), "-stores", w.stores, "-data", data,
-		"-workers", strconv.Itoa(workers), "-folded="+strconv.FormatBool(w.folded),
+		"-workers", strconv.Itoa(workers), "-folded="+strconv.FormatBool(w.folded), "-profile", profile,
 		"-commit", commitInterval.String(), "-linger", b.linger.String())...)
 }
 

@@ -41,6 +41,7 @@ func main() {
 	flag.DurationVar(&a.cfg.CommitInterval, "commit", 100*time.Millisecond, "the commit interval")
 	linger := flag.Duration("linger", 10*time.Millisecond, "the producer's linger")
 	flag.IntVar(&a.cfg.Workers, "workers", 2, "workers")
+	flag.StringVar(&a.profile, "profile", "", "the beginning of the `names` of profiles: of each run NAME-APPLICATION.cpu and .mem")
 	flag.Parse()
 	a.cfg.Brokers = strings.Split(*brokers, ",")
 	a.cfg.Client = []kgo.Opt{kgo.ProducerLinger(*linger)}
@@ -56,10 +57,12 @@ type app struct {
 	topology, input, table string
 	folded                 bool
 	stores, data           string
+	profile                string
 	cfg                    processor.Config
 
 	running *processor.App
 	backend state.Backend
+	end     func() error // of the profile
 }
 
 func (a *app) serve() error {
@@ -99,6 +102,11 @@ func (a *app) run(id, output string) error {
 		}
 	}
 	wait := running
+	end, err := profile(a.profile, id)
+	if err != nil {
+		return err
+	}
+	a.end = end
 	started, err := processor.Start(context.Background(), t, a.cfg)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", id, err), a.close())
@@ -129,5 +137,5 @@ func (a *app) stop() error {
 	return errors.Join(a.running.Close(bound), a.close())
 }
 
-// close closes the stores.
-func (a *app) close() error { return a.backend.Close() }
+// close ends the profile and closes the stores.
+func (a *app) close() error { return errors.Join(a.end(), a.backend.Close()) }
