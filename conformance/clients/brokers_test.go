@@ -10,9 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -88,6 +86,10 @@ func buildBundled(t *testing.T) string {
 	return exe
 }
 
+// keeper runs a program for as long as standard input is open, so that it does
+// not outlive the test process, whatever ends that.
+const keeper = `"$@" </dev/null & program=$!; exec >/dev/null; read -r _; kill "$program"; wait "$program"`
+
 // startBundled runs "millrace broker" as a process.
 func startBundled(t *testing.T) string {
 	t.Helper()
@@ -96,9 +98,13 @@ func startBundled(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, "broker", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
+	cmd := exec.Command("sh", "-c", keeper, "keeper", exe, "broker", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
 	cmd.Stderr = log
 	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,12 +112,10 @@ func startBundled(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+		_ = hold.Close()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("millrace broker ended with %v", err)
 		}
-		late.Stop()
 		log.Close()
 		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
 			t.Logf("end of the broker's log:\n%s", text[max(0, len(text)-4000):])
