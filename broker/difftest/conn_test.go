@@ -16,7 +16,7 @@ import (
 
 // patience is how long an answer may take, and how long a node may take to
 // close a connection. Two busy cores need a fraction of it.
-const patience = 15 * time.Second
+const patience = 60 * time.Second
 
 // A conn is one connection to a node. It is dialled by the first request, and
 // again after the node has closed it.

@@ -46,7 +46,7 @@ func (s *script) newConsumer(group, id string, topics ...string) *consumer {
 func (c *consumer) request() *kmsg.ConsumerGroupHeartbeatRequest {
 	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	req.Group, req.MemberID, req.MemberEpoch, req.InstanceID = c.group, c.id, c.epoch, c.instance
-	req.RebalanceTimeoutMillis, req.SubscribedTopicNames = 30_000, c.topics
+	req.RebalanceTimeoutMillis, req.SubscribedTopicNames = 120_000, c.topics
 	req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 	if c.epoch > 0 {
 		req.Topics = c.owned

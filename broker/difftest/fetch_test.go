@@ -184,7 +184,7 @@ func fetchWaits(s *script) {
 	start := time.Now()
 	s.do("in vain", req)
 	s.record("wait", s.version, "at least", map[string]string{"": fmt.Sprint(time.Since(start) >= 45*time.Millisecond)})
-	req.MaxWaitMillis = 15_000
+	req.MaxWaitMillis = 45_000
 	p := s.start("waits", "a record comes", req)
 	s.fill(topic, 0, batchAt(1000, "a"))
 	p.wait()

@@ -29,7 +29,7 @@ func groupCases() []testCase {
 func joinRequest(group, member string, protocols ...string) *kmsg.JoinGroupRequest {
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Group, req.MemberID, req.ProtocolType = group, member, "consumer"
-	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 30_000, 30_000
+	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 120_000, 120_000
 	for _, p := range protocols {
 		req.Protocols = append(req.Protocols, kmsg.JoinGroupRequestProtocol{Name: p, Metadata: subscription("base")})
 	}

@@ -18,7 +18,7 @@ func offsetCases() []testCase {
 
 func listRequest(topic string, partition int32, timestamp int64) *kmsg.ListOffsetsRequest {
 	req := kmsg.NewPtrListOffsetsRequest()
-	req.ReplicaID, req.TimeoutMillis = -1, 5000
+	req.ReplicaID, req.TimeoutMillis = -1, 60_000
 	addList(req, topic, partition, timestamp)
 	return req
 }

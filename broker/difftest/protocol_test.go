@@ -110,7 +110,7 @@ func shapes(s *script) {
 		case *kmsg.ProduceRequest:
 			r.Acks, r.TimeoutMillis = 1, 1000
 		case *kmsg.JoinGroupRequest:
-			r.SessionTimeoutMillis = 10_000
+			r.SessionTimeoutMillis = 60_000
 		case *kmsg.ApiVersionsRequest:
 			r.ClientSoftwareName, r.ClientSoftwareVersion = "difftest", "1"
 		}

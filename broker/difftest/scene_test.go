@@ -78,7 +78,7 @@ func newTopic(name string, partitions int32, configs ...string) kmsg.CreateTopic
 
 func createTopics(topics ...kmsg.CreateTopicsRequestTopic) *kmsg.CreateTopicsRequest {
 	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis, req.Topics = 10_000, topics
+	req.TimeoutMillis, req.Topics = 60_000, topics
 	return req
 }
 
@@ -188,7 +188,7 @@ func edit(batch []byte, change func(b []byte)) []byte {
 
 func (s *script) produceRequest(acks int16, topic string, partition int32, batch []byte) *kmsg.ProduceRequest {
 	req := kmsg.NewPtrProduceRequest()
-	req.Acks, req.TimeoutMillis = acks, 10_000
+	req.Acks, req.TimeoutMillis = acks, 60_000
 	rt := kmsg.NewProduceRequestTopic()
 	rt.Topic, rt.TopicID = topic, s.id(topic)
 	rp := kmsg.NewProduceRequestTopicPartition()
@@ -209,7 +209,7 @@ func (s *script) fill(topic string, partition int32, batch []byte) {
 
 func deleteRecords(topic string, partition int32, offset int64) *kmsg.DeleteRecordsRequest {
 	req := kmsg.NewPtrDeleteRecordsRequest()
-	req.TimeoutMillis = 10_000
+	req.TimeoutMillis = 60_000
 	rt := kmsg.NewDeleteRecordsRequestTopic()
 	rt.Topic = topic
 	rt.Partitions = append(rt.Partitions, kmsg.DeleteRecordsRequestTopicPartition{Partition: partition, Offset: offset})

@@ -18,7 +18,7 @@ func topicCases() []testCase {
 		{name: "elect leaders", key: kmsg.ElectLeaders, run: electLeaders},
 		{name: "elect all leaders", key: kmsg.ElectLeaders, alone: true, run: func(s *script) {
 			req := kmsg.NewPtrElectLeadersRequest()
-			req.TimeoutMillis = 5000
+			req.TimeoutMillis = 60_000
 			s.do("all", req)
 		}},
 		{name: "describe log dirs", key: kmsg.DescribeLogDirs, run: describeLogDirs},
@@ -166,7 +166,7 @@ var badTopicConfigs = [][2]string{
 
 func deleteTopics(s *script, names ...string) *kmsg.DeleteTopicsRequest {
 	req := kmsg.NewPtrDeleteTopicsRequest()
-	req.TimeoutMillis, req.TopicNames = 10_000, names
+	req.TimeoutMillis, req.TopicNames = 60_000, names
 	for i := range names {
 		rt := kmsg.NewDeleteTopicsRequestTopic()
 		rt.Topic = &names[i]
@@ -223,7 +223,7 @@ func createsPartitions(s *script) {
 		return rt
 	}
 	req := kmsg.NewPtrCreatePartitionsRequest()
-	req.TimeoutMillis = 10_000
+	req.TimeoutMillis = 60_000
 	ask := func(label string, topics ...kmsg.CreatePartitionsRequestTopic) {
 		req.Topics = topics
 		s.do(label, req)
@@ -259,7 +259,7 @@ func createsPartitions(s *script) {
 func electLeaders(s *script) {
 	ask := func(kind int8, topic string, partitions ...int32) *kmsg.ElectLeadersRequest {
 		req := kmsg.NewPtrElectLeadersRequest()
-		req.ElectionType, req.TimeoutMillis = kind, 5000
+		req.ElectionType, req.TimeoutMillis = kind, 60_000
 		rt := kmsg.NewElectLeadersRequestTopic()
 		rt.Topic, rt.Partitions = topic, partitions
 		req.Topics = append(req.Topics, rt)
