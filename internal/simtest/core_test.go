@@ -9,7 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // seeds are those of a test: one if SEED is set, a few hundred else, thousands in the
 // long form.

@@ -9,9 +9,8 @@
 //     task's core (runtime.Task) with its stores. What carries is simulated: the
 //     coordinator of the classic protocol, the network, the logs, and the order in
 //     which an instance and its client call the cores. A seed replays byte for byte.
-//   - The bubbles run real shells, the client included, against the bundled broker in
-//     memory, in virtual time. A seed fixes input and faults there, not the
-//     interleaving.
+//   - The shells, the client included, run as they are against the bundled broker in
+//     memory, in real time. A seed fixes input and faults there, not the interleaving.
 //
 // What the core simulation leaves out: records that an instance appends after the
 // group has evicted it. At-least-once does not fence them: they can go into a changelog
