@@ -62,8 +62,8 @@ func find[T any](key bool) (Serde[T], error) {
 			return Serde[T]{}, err
 		}
 	}
-	if s, ok := exact[T](); ok {
-		return s, nil
+	if s := exact(t); s != nil {
+		return *(*Serde[T])(s), nil
 	}
 	if err := pointerKind(t); err != nil {
 		return Serde[T]{}, err
@@ -74,8 +74,8 @@ func find[T any](key bool) (Serde[T], error) {
 	if s, ok, err := binaryOwn[T](t); ok || err != nil {
 		return s, err
 	}
-	if s, ok := byKind[T](t); ok {
-		return s, nil
+	if s := byKind(t); s != nil {
+		return *(*Serde[T])(s), nil
 	}
 	return packed[T](t, key)
 }
