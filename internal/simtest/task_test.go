@@ -327,7 +327,6 @@ type commit struct {
 type commitPart struct {
 	t      *task
 	sealed *runtime.Sealed
-	end    int64 // of its changelog, once it is appended
 }
 
 func (c *commit) has(t *task) bool {

@@ -203,6 +203,7 @@ func (c *Cluster) startOf(groupID string, p link.Partition, r plan.Reset) int64 
 		return max(pos.Offset, l.start)
 	}
 	switch r.From {
+	case plan.ResetStart, plan.ResetNever:
 	case plan.ResetEnd:
 		return l.end
 	case plan.ResetAgo:
