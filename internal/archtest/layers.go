@@ -63,6 +63,7 @@ var rooms = []room{
 	{"internal/kafkatest", support, 0},
 	{"internal/simtest", support, 0},
 	{"internal/runtime/link/linktest", support, 0},
+	{"cmd/millrace/internal/cli/clitest", support, 0},
 	{"state/internal/statetest", support, 0},
 }
 
