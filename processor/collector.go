@@ -37,6 +37,7 @@ func (a *App) Collector() prometheus.Collector {
 	c.restoreLeft = d("task_restore_left_seconds", "Estimate of how long the restore will still take.", "task")
 	c.memory = d("task_state_bytes", "Memory of the task's stores as of the last commit.", "task", "kind")
 	c.lag = d("input_lag_records", "Offsets of an input not processed yet.", "task", "topic", "partition")
+	c.globalLag = d("global_lag_records", "Offsets of a global table's topic not read yet, as of the last look.", "topic", "partition")
 	c.uncommitted = d("input_uncommitted_records", "Offsets of an input processed and not committed.", "task", "topic", "partition")
 	return c
 }
@@ -50,7 +51,7 @@ type collector struct {
 	limit, used, stops                              *prometheus.Desc
 	records, dropped, streamTime, toRestore, memory *prometheus.Desc
 	restoreLeft                                     *prometheus.Desc
-	lag, uncommitted                                *prometheus.Desc
+	lag, uncommitted, globalLag                     *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
@@ -100,6 +101,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.lag, in.Lag(), id, in.Topic, partition)
 			gauge(c.uncommitted, max(0, in.Position-max(in.Committed, 0)), id, in.Topic, partition)
 		}
+	}
+	for _, in := range p.Globals {
+		gauge(c.globalLag, in.Lag(), in.Topic, strconv.Itoa(int(in.Partition)))
 	}
 	gauge(c.tasks, running, "running")
 	gauge(c.tasks, int64(len(p.Tasks))-running, "starting")

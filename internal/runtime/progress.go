@@ -20,6 +20,8 @@ type Progress struct {
 	Restarts int64
 	Memory   MemoryUse
 	Tasks    []TaskProgress
+	// Globals are the partitions of global tables' topics; they commit nothing.
+	Globals []InputProgress
 }
 
 // TaskProgress is how far a task is.
@@ -97,6 +99,13 @@ func (a *App) Progress() Progress {
 		slices.SortFunc(t.Inputs, func(x, y InputProgress) int { return cmp.Compare(x.Topic, y.Topic) })
 		p.Records += t.Records
 		p.Tasks = append(p.Tasks, t)
+	}
+	for _, g := range a.globals {
+		for _, in := range g.parts {
+			p.Globals = append(p.Globals, InputProgress{
+				Topic: in.Topic, Partition: in.Num, Position: in.position.Load(), Committed: -1, End: in.end.Load(),
+			})
+		}
 	}
 	return p
 }
