@@ -112,11 +112,7 @@ func (n *Node) path(name string) string { return filepath.Join(n.cfg.Dir, name) 
 
 // configure writes server.properties with two ports that are free now.
 func (n *Node) configure() error {
-	broker, err := freeAddr()
-	if err != nil {
-		return err
-	}
-	controller, err := freeAddr()
+	broker, controller, err := freeAddrs()
 	if err != nil {
 		return err
 	}
@@ -147,15 +143,19 @@ func (n *Node) configure() error {
 	return nil
 }
 
-// freeAddr returns a loopback address that nothing listens on now. Another
-// process may take it before we do; launch then asks for another.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+// freeAddrs returns two loopback addresses that nothing listens on now. Another
+// process may take them before we do; launch then asks for others.
+func freeAddrs() (one, other string, err error) {
+	var addrs [2]string
+	for i := range addrs {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", "", fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close() // at the end: the two are different
+		addrs[i] = l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return addrs[0], addrs[1], nil
 }
 
 // launch starts the node and returns once it serves.

@@ -144,8 +144,8 @@ func (l *loop) run() {
 }
 
 func (l *loop) process(r *kgo.Record) {
-	switch {
-	case l.cfg.topology == "pass":
+	switch l.cfg.topology {
+	case "pass":
 		if r.Value[0] != '0' {
 			l.produce(&kgo.Record{Topic: l.output, Key: r.Key, Value: r.Value[8:], Timestamp: r.Timestamp})
 		}
