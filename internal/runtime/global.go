@@ -272,13 +272,13 @@ func (g *global) openStore(def *plan.Store) error {
 	o := &openStore{base: base, store: def.Open(base, g.app.cfg.StoreOptions)}
 	g.stores = append(g.stores, o)
 	have, ok, err := base.Header()
-	switch cause := ""; {
+	switch {
 	case errors.Is(err, state.ErrDamaged) || errors.Is(err, state.ErrUnusable):
 		return &errRebuild{fmt.Sprintf("store %q: %v", def.Name, err)}
 	case err != nil:
 		return fmt.Errorf("read the header of store %q: %w", def.Name, err)
 	case ok:
-		if cause = have.Differs(g.header(o.store)); cause != "" {
+		if cause := have.Differs(g.header(o.store)); cause != "" {
 			return &errRebuild{fmt.Sprintf("store %q: %s", def.Name, cause)}
 		}
 	}

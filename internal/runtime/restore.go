@@ -147,6 +147,7 @@ func begin(p link.Partition, r plan.Reset, have link.Range) (int64, error) {
 		return have.End, nil
 	case plan.ResetNever:
 		return 0, fmt.Errorf("%s: %w", p, ErrNotCommitted)
+	case plan.ResetStart, plan.ResetAgo:
 	}
 	return have.Start, nil
 }
