@@ -121,6 +121,7 @@ type pacer struct {
 	w       *bufio.Writer
 	lines   *bufio.Scanner
 	fed, of int64
+	little  int64 // lines at each look of until
 }
 
 func newPacer(t *testing.T, w io.Writer, text *corpus) *pacer {
@@ -134,7 +135,7 @@ func newPacer(t *testing.T, w io.Writer, text *corpus) *pacer {
 		t.Cleanup(func() { f.Close() })
 		readers = append(readers, f)
 	}
-	return &pacer{t: t, w: bufio.NewWriter(w), lines: bufio.NewScanner(io.MultiReader(readers...)), of: text.lines.n}
+	return &pacer{t: t, w: bufio.NewWriter(w), lines: bufio.NewScanner(io.MultiReader(readers...)), of: text.lines.n, little: 50}
 }
 
 func (p *pacer) feed(n int64) {
@@ -151,12 +152,12 @@ func (p *pacer) feed(n int64) {
 // upTo feeds up to a part of the text.
 func (p *pacer) upTo(part float64) { p.feed(int64(part*float64(p.of)) - p.fed) }
 
-// until feeds a little at each look at a condition, 50 lines each 10 ms.
+// until feeds a little at each look at a condition, each 10 ms.
 func (p *pacer) until(what string, cond func() bool, alive ...*process) {
 	p.t.Helper()
 	until(p.t, what, patience, func() bool {
 		if p.fed < p.of*9/10 {
-			p.feed(50)
+			p.feed(p.little)
 		}
 		return cond()
 	}, alive...)

@@ -49,7 +49,7 @@ func corpusBytes() int64 {
 	if long() {
 		return 200e6
 	}
-	return 20e6
+	return 12e6
 }
 
 // newRand gives the randomness of a test. Its seed is logged, and SEED= replays it.

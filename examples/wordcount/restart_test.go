@@ -39,6 +39,7 @@ func restartsInTurn(t *testing.T, addr string) {
 	first := newInstance(t, r, addr, "--out", out, "-")
 	r.Close() // the process has its own
 	feed := newPacer(t, w, text)
+	feed.little = 15 // so that it lasts, on a slow machine too
 	data := []string{t.TempDir(), t.TempDir()}
 	second := newInstanceOn(t, data[0], nil, addr, "--stay")
 	third := newInstanceOn(t, data[1], nil, addr)
