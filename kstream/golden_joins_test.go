@@ -90,6 +90,17 @@ var goldenJoins = map[string]func(params) goldenTopology{
 			LeftJoinGlobal(h, own, plusRow).To(outPlain)
 	}),
 
+	// The vectors' table of upper-case texts: here the topic's encoding makes them so.
+	"proc_global_store": goldenPlainStore("gst", func(t *processor.Topology) {
+		upper := serde.String
+		upper.Decode = func(b []byte) (string, error) { return strings.ToUpper(string(b)), nil }
+		g := ktable.Global(t, "gst", topic.Of[text, string]("g").Values(upper))
+		stream(t, "l").MapValues(func(v text) keyed { return keyed{v: v} }).
+			LeftJoinGlobal(g, func(_ text, v keyed) text { return v.v }, func(v keyed, row opt.V[string]) string {
+				return java(v.v) + "=" + java(row)
+			}).To(outPlain)
+	}),
+
 	"ss_self": noStores(func(t *processor.Topology) {
 		s := kstream.From(t, in())
 		s.Join("j", s, within(5, 5, 5), both).To(out)
@@ -133,4 +144,20 @@ var keyedValues = serde.Serde[opt.V[keyed]]{
 	Name: "keyed", IsNull: func(v opt.V[keyed]) bool { return !v.OK },
 	Append: func(dst []byte, _ opt.V[keyed]) ([]byte, error) { return dst, nil },
 	Decode: func([]byte) (opt.V[keyed], error) { return opt.V[keyed]{}, nil },
+}
+
+// goldenPlainStore is goldenStore for a store whose timestamps the vectors do not show.
+func goldenPlainStore(store string, build func(t *processor.Topology)) func(params) goldenTopology {
+	return func(params) goldenTopology {
+		t := processor.NewTopology("golden")
+		build(t)
+		all := rows[text, string](store)
+		return goldenTopology{t, map[string]func(*testdriver.Driver) []vectorRow{store: func(d *testdriver.Driver) []vectorRow {
+			got := all(d)
+			for i := range got {
+				got[i].TS = 0
+			}
+			return got
+		}}}
+	}
 }
