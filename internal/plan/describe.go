@@ -88,6 +88,7 @@ func (n *Node) describe() NodeDescription {
 		d.Kind = "source"
 	case Sink:
 		d.Kind = "sink"
+	case Operator:
 	}
 	for _, s := range n.Stores {
 		d.Stores = append(d.Stores, s.Name)
