@@ -204,7 +204,7 @@ func countRun(t *testing.T, rnd *rand.Rand, at func(string) state.Backend, build
 }
 
 func sendLetters(d *testdriver.Driver, at int64, key, text string) {
-	for _, c := range strings.Split(text, "") {
+	for c := range strings.SplitSeq(text, "") {
 		d.Pipe(letters, processor.Record[string, string]{Key: key, Value: c, Timestamp: at})
 	}
 }

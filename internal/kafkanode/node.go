@@ -146,16 +146,16 @@ func (n *Node) configure() error {
 // freeAddrs returns two loopback addresses that nothing listens on now. Another
 // process may take them before we do; launch then asks for others.
 func freeAddrs() (one, other string, err error) {
-	var addrs [2]string
-	for i := range addrs {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", "", fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close() // at the end: the two are different
-		addrs[i] = l.Addr().String()
+	// The first is held until the second is found, so that they are different.
+	first, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", "", fmt.Errorf("find a free port: %w", err)
 	}
-	return addrs[0], addrs[1], nil
+	second, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", "", errors.Join(fmt.Errorf("find a free port: %w", err), first.Close())
+	}
+	return first.Addr().String(), second.Addr().String(), errors.Join(first.Close(), second.Close())
 }
 
 // launch starts the node and returns once it serves.
