@@ -85,7 +85,7 @@ func (c *contender) repetition(ctx context.Context, w workload, id string) error
 		return err
 	}
 	c.samples = append(c.samples, sample{
-		app: after[0].cpu - before[0].cpu, broker: after[1].cpu - before[1].cpu, records: w.input.records, rate: rate,
+		app: after[0].cpu - before[0].cpu, broker: after[1].cpu - before[1].cpu, records: w.records(), rate: rate,
 		appPeak: after[0].peak, brokerPeak: after[1].peak,
 	})
 	return c.program.order("stop", "stopped")
@@ -118,19 +118,19 @@ func (c *contender) untilDone(ctx context.Context, w workload, group string) (ra
 		}
 		var sum int64
 		committed.Each(func(o kadm.OffsetResponse) {
-			if o.Topic == w.input.topic() {
+			if o.Topic == w.input.topic() || o.Topic == w.table.topic() {
 				sum += max(0, o.At)
 			}
 		})
 		switch now := time.Now(); {
-		case sum >= int64(w.input.records):
+		case sum >= int64(w.records()):
 			return float64(sum-had) / now.Sub(begin).Seconds(), nil
 		case had == 0 && sum > 0:
 			begin, had = now, sum
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("%s on %s, %s: %d of %d records are done: %w", c.side.name, c.side.on, w.name, sum, w.input.records, ctx.Err())
+			return 0, fmt.Errorf("%s on %s, %s: %d of %d records are done: %w", c.side.name, c.side.on, w.name, sum, w.records(), ctx.Err())
 		case <-c.program.lines:
 			return 0, c.program.ended()
 		case <-ask.C:

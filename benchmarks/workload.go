@@ -18,7 +18,7 @@ type workload struct {
 	stores   string // memory or rocksdb
 	byHand   bool   // the loop by hand does it as well
 	input    input
-	table    input // of the other side of a join; no records if there is none
+	table    input // the other side of a join; no records if there is none
 	long     bool  // only with -all: it takes minutes
 }
 
@@ -30,6 +30,7 @@ type input struct {
 	keys    int
 	every   int           // records that have the same timestamp
 	step    time.Duration // from one timestamp to the next
+	from    time.Duration // the first timestamp, after base
 	once    bool          // each key once, in order: a table
 }
 
@@ -46,7 +47,7 @@ func (in input) topic() string {
 	if in.once {
 		return fmt.Sprintf("table-%d", in.keys)
 	}
-	return fmt.Sprintf("input-%d-%d-%d-%d", in.records, in.keys, in.every, in.step.Milliseconds())
+	return fmt.Sprintf("input-%d-%d-%d-%d-%d", in.records, in.keys, in.every, in.step.Milliseconds(), in.from.Milliseconds())
 }
 
 // record is the i-th record of the input. The result's slices are its own.
@@ -61,7 +62,7 @@ func (in input) record(i int, r *rand.Rand) (key, value []byte, timestamp int64)
 		binary.BigEndian.PutUint64(value[j:], r.Uint64())
 	}
 	value[0] = "0123456789"[i%10] // the topology pass drops the records with a 0
-	return key, value, base + int64(i/in.every)*in.step.Milliseconds()
+	return key, value, base + in.from.Milliseconds() + int64(i/in.every)*in.step.Milliseconds()
 }
 
 // workloads are those of the table. Quick takes a fifth of the records.
@@ -76,6 +77,10 @@ func workloads(quick bool) []workload {
 	windows := input{records: n, keys: 1_000, every: 10, step: time.Millisecond}
 	bursts := input{records: n, keys: 10_000, every: 10, step: 5 * time.Millisecond}
 	users := input{records: 10_000, keys: 10_000, every: 1, once: true}
+	// Two streams that never have the same timestamp, so that the order in which
+	// they are joined is one; a record meets some two of the other stream.
+	left := input{records: n / 2, keys: 25_000, every: 10, step: 2 * time.Millisecond}
+	right := input{records: n / 2, keys: 25_000, every: 10, step: 2 * time.Millisecond, from: time.Millisecond}
 	cold := input{records: 40_000_000, keys: 20_000_000, every: 10, step: time.Millisecond}
 	return []workload{
 		{name: "pass-through map+filter", topology: "pass", stores: "memory", byHand: true, input: hot},
@@ -90,8 +95,12 @@ func workloads(quick bool) []workload {
 		{name: "hopping count, 60 s by 10 s", topology: "hopping", stores: "rocksdb", input: windows},
 		{name: "session count, 5 s gap", topology: "session", stores: "rocksdb", input: bursts},
 		{name: "stream-table join", topology: "stream-table", stores: "rocksdb", input: hot, table: users},
+		{name: "stream-stream join, 5 s", topology: "stream-stream", stores: "rocksdb", input: left, table: right},
 	}
 }
+
+// records is how many a run of the workload processes.
+func (w workload) records() int { return w.input.records + w.table.records }
 
 // chosen are the workloads whose topology or name is among the given ones, or
 // all, but for the long ones if they are not asked for.

@@ -46,6 +46,12 @@ var topologies = map[string]func(t *processor.Topology, a *app, output string){
 			return append(append(make([]byte, 0, 16), v[:8]...), u.Value[:8]...)
 		}).To(topic.Of[string, []byte](output))
 	},
+	"stream-stream": func(t *processor.Topology, a *app, output string) {
+		right := kstream.From(t, topic.Of[string, []byte](a.table))
+		a.stream(t).Join("both", right, window.Within(5*time.Second), func(v, w []byte) []byte {
+			return append(append(make([]byte, 0, 16), v[:8]...), w[:8]...)
+		}).To(topic.Of[string, []byte](output))
+	},
 }
 
 func (a *app) stream(t *processor.Topology) *kstream.KStream[string, []byte] {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -40,7 +41,8 @@ func connect(t *testing.T, opts ...kgo.Opt) *cluster {
 // reach connects to a broker by its address, until the test ends.
 func reach(t *testing.T, addr string) *cluster {
 	t.Helper()
-	c := connect(t, kgo.SeedBrokers(addr))
+	// A topic that was looked for before it was made would be unknown for 5 s.
+	c := connect(t, kgo.SeedBrokers(addr), kgo.MetadataMinAge(20*time.Millisecond))
 	t.Cleanup(c.client.Close)
 	return c
 }

@@ -18,10 +18,12 @@ import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Consumed;
+import org.apache.kafka.streams.kstream.JoinWindows;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.kstream.SessionWindows;
+import org.apache.kafka.streams.kstream.StreamJoined;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.WindowedSerdes;
 import org.apache.kafka.streams.state.KeyValueStore;
@@ -113,6 +115,9 @@ public final class Peer {
           .count(Materialized.<String, Long, SessionStore<Bytes, byte[]>>as("counts").withRetention(RETENTION))
           .toStream().to(output, Produced.with(WindowedSerdes.sessionWindowedSerdeFrom(String.class), Serdes.Long()));
       case "stream-table" -> in.leftJoin(b.<String, byte[]>table(flags.get("table"), Materialized.as("users")), Peer::joined)
+          .to(output);
+      case "stream-stream" -> in.join(b.<String, byte[]>stream(flags.get("table")), Peer::joined,
+              JoinWindows.ofTimeDifferenceWithNoGrace(Duration.ofSeconds(5)), StreamJoined.<String, byte[], byte[]>as("both"))
           .to(output);
       default -> throw new IllegalArgumentException("no topology " + flags.get("topology"));
     }
