@@ -3,7 +3,6 @@
 package window
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -119,23 +118,13 @@ func CountKeys[K any](inner serde.Serde[K]) serde.Serde[CountKey[K]] {
 	return serde.Serde[CountKey[K]]{
 		Name: fmt.Sprintf("count(%s)", inner.Name),
 		Append: func(dst []byte, k CountKey[K]) ([]byte, error) {
-			dst, err := inner.Append(dst, k.Key)
-			if err != nil {
-				return dst, err
-			}
-			dst = binary.BigEndian.AppendUint64(dst, uint64(k.Start))
-			return binary.BigEndian.AppendUint64(dst, uint64(k.Index)), nil
+			return appendPair(dst, inner, k.Key, k.Start, k.Index)
 		},
 		Decode: func(src []byte) (CountKey[K], error) {
-			key, place, err := split(src, 16)
+			k, start, index, err := decodePair(src, inner)
 			if err != nil {
 				return CountKey[K]{}, err
 			}
-			k, err := inner.Decode(key)
-			if err != nil {
-				return CountKey[K]{}, err
-			}
-			start, index := int64(binary.BigEndian.Uint64(place)), int64(binary.BigEndian.Uint64(place[8:]))
 			if start < 0 || index < 0 {
 				return CountKey[K]{}, fmt.Errorf("count window %d from %d is out of range", index, start)
 			}

@@ -64,29 +64,41 @@ func SessionKeys[K any](inner serde.Serde[K]) serde.Serde[SessionKey[K]] {
 	return serde.Serde[SessionKey[K]]{
 		Name: fmt.Sprintf("session(%s)", inner.Name),
 		Append: func(dst []byte, k SessionKey[K]) ([]byte, error) {
-			dst, err := inner.Append(dst, k.Key)
-			if err != nil {
-				return dst, err
-			}
-			dst = binary.BigEndian.AppendUint64(dst, uint64(k.End))
-			return binary.BigEndian.AppendUint64(dst, uint64(k.Start)), nil
+			return appendPair(dst, inner, k.Key, k.End, k.Start)
 		},
 		Decode: func(src []byte) (SessionKey[K], error) {
-			key, bounds, err := split(src, 16)
+			k, end, start, err := decodePair(src, inner)
 			if err != nil {
 				return SessionKey[K]{}, err
 			}
-			k, err := inner.Decode(key)
-			if err != nil {
-				return SessionKey[K]{}, err
-			}
-			end, start := int64(binary.BigEndian.Uint64(bounds)), int64(binary.BigEndian.Uint64(bounds[8:]))
 			if start < 0 || end < start {
 				return SessionKey[K]{}, fmt.Errorf("session from %d to %d is out of range", start, end)
 			}
 			return SessionKey[K]{k, start, end}, nil
 		},
 	}
+}
+
+// appendPair appends a key and two numbers, 8 bytes each, big endian.
+func appendPair[K any](dst []byte, inner serde.Serde[K], key K, a, b int64) ([]byte, error) {
+	dst, err := inner.Append(dst, key)
+	if err != nil {
+		return dst, err
+	}
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a))
+	return binary.BigEndian.AppendUint64(dst, uint64(b)), nil
+}
+
+// decodePair reads what appendPair has written.
+func decodePair[K any](src []byte, inner serde.Serde[K]) (key K, a, b int64, err error) {
+	k, pair, err := split(src, 16)
+	if err != nil {
+		return key, 0, 0, err
+	}
+	if key, err = inner.Decode(k); err != nil {
+		return key, 0, 0, err
+	}
+	return key, int64(binary.BigEndian.Uint64(pair)), int64(binary.BigEndian.Uint64(pair[8:])), nil
 }
 
 // split cuts the last n bytes off a key.
