@@ -14,26 +14,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/millrace/millrace/internal/kafkanode"
 )
 
 // installTime bounds one installation, which takes some 10 s: a registry that
 // does not answer must not hold up the rest.
 const installTime = 3 * time.Minute
-
-// cacheRoot is where tools/rocksdb keeps its files as well.
-func cacheRoot() (string, error) {
-	if dir := os.Getenv("MILLRACE_CACHE"); dir != "" {
-		return filepath.Abs(dir)
-	}
-	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {
-		return filepath.Join(dir, "millrace"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("choose a cache folder: %w", err)
-	}
-	return filepath.Join(home, ".cache", "millrace"), nil
-}
 
 var (
 	installing sync.Mutex
@@ -55,7 +42,7 @@ func folder(ctx context.Context, name string, pins []string, install func(ctx co
 		}
 		sum.Write(text)
 	}
-	cache, err := cacheRoot()
+	cache, err := kafkanode.CacheRoot()
 	if err != nil {
 		return "", err
 	}

@@ -62,7 +62,7 @@ var jars = sync.OnceValues(func() (string, error) {
 // there, build fills a new one, which is kept complete or not at all; another
 // process that wants it waits meanwhile.
 func Cached(name string, build func(dir string) error) (string, error) {
-	cache, err := cacheRoot()
+	cache, err := CacheRoot()
 	if err != nil {
 		return "", err
 	}
@@ -117,8 +117,8 @@ func findPom() (string, error) {
 	}
 }
 
-// cacheRoot is where tools/rocksdb keeps its files as well.
-func cacheRoot() (string, error) {
+// CacheRoot is the cache folder, where tools/rocksdb keeps its files as well.
+func CacheRoot() (string, error) {
 	if dir := os.Getenv("MILLRACE_CACHE"); dir != "" {
 		return filepath.Abs(dir)
 	}
