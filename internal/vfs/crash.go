@@ -33,15 +33,24 @@ func (m *CrashMem) OnEffect(fn func(n int)) { m.hook = fn }
 // renames and removals in folders that were not synced are kept or lost one by
 // one. The choice is rng's alone: the same state and seed give the same disk.
 func (m *CrashMem) Crash(rng *rand.Rand) *CrashMem {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	c := &crash{rng: rng, nodes: map[*node]*node{}, dirs: map[*node]map[string]*node{}}
+	c := &crash{rng: rng}
 	switch rng.IntN(6) {
 	case 0:
-		c.keepAll = true // as after kill -9: the page cache lives
+		c.keepAll = true
 	case 1:
 		c.dropAll = true
 	}
+	return m.after(c)
+}
+
+// Kill returns the disk as it is found after kill -9 at this moment: the page
+// cache lives, so everything is there. m goes on untouched.
+func (m *CrashMem) Kill() *CrashMem { return m.after(&crash{keepAll: true}) }
+
+func (m *CrashMem) after(c *crash) *CrashMem {
+	c.nodes, c.dirs = map[*node]*node{}, map[*node]map[string]*node{}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	for _, mv := range m.moves {
 		if !c.keep() {
 			continue

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"math"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -236,8 +235,7 @@ func TestOpenFilesAreBounded(t *testing.T) {
 // recovery reads must not grow with the log.
 func TestRecoveryReadsOnlyTheEnd(t *testing.T) {
 	const segment = 64 << 10
-	disk := vfs.NewMem()
-	must(t, disk.MkdirAll("/data", 0o755))
+	disk := newDisk(t)
 	cfg := seglog.Config{FS: disk, SegmentBytes: segment}
 	l := open(t, cfg)
 	value := strings.Repeat("x", 1000)
@@ -248,9 +246,7 @@ func TestRecoveryReadsOnlyTheEnd(t *testing.T) {
 	}
 	settled(t, l)
 	end := l.LogEndOffset()
-	copied := vfs.NewMem() // as the process leaves the disk behind when it is killed
-	copyDir(t, disk, copied)
-	counted := &counting{FS: copied}
+	counted := &counting{FS: disk.Kill()}
 	cfg.FS = counted
 	l = open(t, cfg)
 	if got := l.LogEndOffset(); got != end {
@@ -263,21 +259,6 @@ func TestRecoveryReadsOnlyTheEnd(t *testing.T) {
 	must(t, err)
 	if !a.Duplicate {
 		t.Errorf("the last batch again: %+v, want a duplicate", a)
-	}
-}
-
-func copyDir(t testing.TB, from, to vfs.FS) {
-	t.Helper()
-	must(t, to.MkdirAll(dir, 0o755))
-	entries, err := from.ReadDir(dir)
-	must(t, err)
-	for _, e := range entries {
-		b := readFile(t, from, dir+"/"+e.Name())
-		f, err := to.OpenFile(dir+"/"+e.Name(), os.O_RDWR|os.O_CREATE, 0o644)
-		must(t, err)
-		_, err = f.WriteAt(b, 0)
-		must(t, err)
-		must(t, f.Close())
 	}
 }
 
