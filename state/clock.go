@@ -203,44 +203,44 @@ func (s *core[V]) readMarks(layers []*Layer) (marks, error) {
 
 // A timedCore is what stores whose rows have a time share.
 type timedCore[V any] struct {
-	core[V]
+	life[V]
 	void Cell[V] // stands for a row that is gone
 }
 
 func (s *timedCore[V]) begin(name string, values valuesOf[V], base Base, opt Options, k *clock) {
-	s.core.begin(name, values, base, opt)
-	s.clock, s.layout = k, k.rows
+	s.c.begin(name, values, base, opt)
+	s.c.clock, s.c.layout = k, k.rows
 }
 
 // ObservedTime implements [Timed].
 func (s *timedCore[V]) ObservedTime() int64 {
-	s.clock.err = s.ready()
-	return s.clock.now.observed
+	s.c.clock.err = s.c.ready()
+	return s.c.clock.now.observed
 }
 
 // Observe implements [Timed].
 func (s *timedCore[V]) Observe(t int64) {
-	s.clock.err = s.ready()
-	s.clock.observe(t)
+	s.c.clock.err = s.c.ready()
+	s.c.clock.observe(t)
 }
 
 // Resume implements [Timed].
 func (s *timedCore[V]) Resume(observed int64) {
-	k := s.clock
-	if k.err = s.ready(); k.err != nil || observed == k.now.observed {
+	k := s.c.clock
+	if k.err = s.c.ready(); k.err != nil || observed == k.now.observed {
 		return
 	}
 	m := k.now
 	m.observed = observed
 	k.set(m)
 	k.committed = m // the next Seal writes it
-	s.told = &m
-	s.publish()
+	s.c.told = &m
+	s.c.publish()
 }
 
 // Refused is how many changes of rows were refused since the store was opened,
 // because they were gone.
-func (s *timedCore[V]) Refused() int64 { return s.clock.refused }
+func (s *timedCore[V]) Refused() int64 { return s.c.clock.refused }
 
 // Set puts v into the row of c, which Cell gave. A v that is the null of its type
 // removes it. False if the row is gone: nothing is changed, but for the count of
@@ -249,7 +249,7 @@ func (s *timedCore[V]) Set(c *Cell[V], v V, timestamp int64) bool {
 	if !s.admit(c) {
 		return false
 	}
-	s.set(c, v, timestamp)
+	s.c.set(c, v, timestamp)
 	return true
 }
 
@@ -259,48 +259,48 @@ func (s *timedCore[V]) Unset(c *Cell[V], timestamp int64) bool {
 	if !s.admit(c) {
 		return false
 	}
-	s.unset(c, timestamp)
+	s.c.unset(c, timestamp)
 	return true
 }
 
 func (s *timedCore[V]) admit(c *Cell[V]) bool {
 	if c == &s.void {
-		s.clock.refused++
+		s.c.clock.refused++
 		return false
 	}
-	return s.clock.put(s.clock.rows.Time(s.young.keys.at(s.young.at(c.index).key)))
+	return s.c.clock.put(s.c.clock.rows.Time(s.c.young.keys.at(s.c.young.at(c.index).key)))
 }
 
 // OldOf reads what the row of c held when the open layer began: after the last
 // Seal. For a row that is not changed that is c itself. c stays valid.
 func (s *timedCore[V]) OldOf(c *Cell[V]) (v V, timestamp int64, ok bool, err error) {
-	return s.oldOf(c)
+	return s.c.oldOf(c)
 }
 
 // rowCell finds the cell of keyBuf, of time t, or an empty one that takes nothing if
 // that is gone.
 func (s *timedCore[V]) rowCell(t int64) (*Cell[V], error) {
-	if t <= s.clock.floor {
+	if t <= s.c.clock.floor {
 		s.void = Cell[V]{}
 		return &s.void, nil
 	}
-	return s.cell()
+	return s.c.cell()
 }
 
 // putRow sets the row of keyBuf, of time t, without reading it; it removes it if
 // v is none.
 func (s *timedCore[V]) putRow(t int64, v V, ok bool, timestamp int64) (bool, error) {
-	if !s.clock.put(t) {
+	if !s.c.clock.put(t) {
 		return false, nil
 	}
-	c, err := s.blindCell()
+	c, err := s.c.blindCell()
 	if err != nil {
 		return false, err
 	}
 	if ok {
-		s.set(c, v, timestamp)
+		s.c.set(c, v, timestamp)
 	} else {
-		s.unset(c, timestamp)
+		s.c.unset(c, timestamp)
 	}
 	return true, nil
 }

@@ -37,8 +37,8 @@ func (o Options) withDefaults() Options {
 }
 
 // A core is a store but for the type of its keys: it knows them as the bytes they
-// have in the base. Each kind of store is a core that is told how to make these,
-// and embeds it; those of its methods that are exported are the store's.
+// have in the base. Each kind of store is a core that is told how to make these;
+// of its methods those of [life] are the store's.
 type core[V any] struct {
 	stack
 	values  serde.Serde[V]
@@ -83,9 +83,6 @@ func (s *core[V]) begin(name string, values valuesOf[V], base Base, opt Options)
 		s.frozen = map[string][]byte{}
 	}
 }
-
-// Name implements [Store].
-func (s *core[V]) Name() string { return s.name }
 
 // cell finds the place of keyBuf, and reads its value from the layers below if it
 // is not there yet.
@@ -271,7 +268,7 @@ func (s *core[V]) add(hash uint64, vlen uint32) *entry[V] {
 		if s.old.bytes > limit { // it grew while there was more room
 			s.old = newGeneration[V]()
 		}
-		s.Bytes()
+		s.memory()
 	}
 	return s.young.add(hash, s.keyBuf, vlen)
 }

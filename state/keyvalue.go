@@ -17,7 +17,7 @@ const KindKeyValue = "keyvalue"
 //
 // It belongs to one worker, but for the view that Committed gives. It is a [Store].
 type KeyValueStore[K, V any] struct {
-	core[V]
+	life[V]
 	keys serde.Serde[K]
 }
 
@@ -27,7 +27,7 @@ var _ Store = (*KeyValueStore[string, int64])(nil)
 // what the base holds fits is told by its header, and checked by the caller.
 func OpenKeyValue[K, V any](name string, keys serde.Serde[K], values serde.Serde[V], base Base, opt Options) *KeyValueStore[K, V] {
 	s := &KeyValueStore[K, V]{keys: keys}
-	s.begin(name, values, base, opt)
+	s.c.begin(name, values, base, opt)
 	return s
 }
 
@@ -35,7 +35,7 @@ func OpenKeyValue[K, V any](name string, keys serde.Serde[K], values serde.Serde
 func (s *KeyValueStore[K, V]) Kind() string { return KindKeyValue }
 
 // Serdes implements [Store]: the names of the serdes of key and value.
-func (s *KeyValueStore[K, V]) Serdes() string { return s.keys.Name + "," + s.values.Name }
+func (s *KeyValueStore[K, V]) Serdes() string { return s.keys.Name + "," + s.c.values.Name }
 
 // Cell finds key's place, and reads its value from the layers below if it is not
 // there yet. It allocates nothing for a key in the cache. The cell is valid until
@@ -44,21 +44,21 @@ func (s *KeyValueStore[K, V]) Cell(key K) (*Cell[V], error) {
 	if err := s.encodeKey(key); err != nil {
 		return nil, err
 	}
-	return s.cell()
+	return s.c.cell()
 }
 
 // Set puts v under the key of c, which Cell gave. A v that is the null of its type
 // removes the key.
-func (s *KeyValueStore[K, V]) Set(c *Cell[V], v V, timestamp int64) { s.set(c, v, timestamp) }
+func (s *KeyValueStore[K, V]) Set(c *Cell[V], v V, timestamp int64) { s.c.set(c, v, timestamp) }
 
 // Unset removes the key of c, which Cell gave. The changelog gets a tombstone with
 // the timestamp, also if there was no value.
-func (s *KeyValueStore[K, V]) Unset(c *Cell[V], timestamp int64) { s.unset(c, timestamp) }
+func (s *KeyValueStore[K, V]) Unset(c *Cell[V], timestamp int64) { s.c.unset(c, timestamp) }
 
 // OldOf reads what the key of c held when the open layer began: after the last
 // Seal. For a key that is not changed that is c itself. c stays valid.
 func (s *KeyValueStore[K, V]) OldOf(c *Cell[V]) (v V, timestamp int64, ok bool, err error) {
-	return s.oldOf(c)
+	return s.c.oldOf(c)
 }
 
 // Get reads key. ok is false if it has no value.
@@ -74,7 +74,7 @@ func (s *KeyValueStore[K, V]) Get(key K) (v V, timestamp int64, ok bool, err err
 func (s *KeyValueStore[K, V]) Put(key K, v V, timestamp int64) error {
 	c, err := s.blind(key)
 	if err == nil {
-		s.set(c, v, timestamp)
+		s.c.set(c, v, timestamp)
 	}
 	return err
 }
@@ -83,7 +83,7 @@ func (s *KeyValueStore[K, V]) Put(key K, v V, timestamp int64) error {
 func (s *KeyValueStore[K, V]) Delete(key K, timestamp int64) error {
 	c, err := s.blind(key)
 	if err == nil {
-		s.unset(c, timestamp)
+		s.c.unset(c, timestamp)
 	}
 	return err
 }
@@ -95,19 +95,19 @@ func (s *KeyValueStore[K, V]) Prefetch(keys []K) error {
 		if err := s.encodeKey(key); err != nil {
 			return err
 		}
-		s.want(&w)
+		s.c.want(&w)
 	}
-	return s.fetch(&w)
+	return s.c.fetch(&w)
 }
 
 // EachDirty calls fn for every key that the open layer has changed, in order of the
 // first change, until it fails. c is valid during the call; fn calls nothing of
 // the store but OldOf.
 func (s *KeyValueStore[K, V]) EachDirty(fn func(key K, c *Cell[V]) error) error {
-	return s.eachDirty(func(k []byte, c *Cell[V]) error {
+	return s.c.eachDirty(func(k []byte, c *Cell[V]) error {
 		key, err := s.keys.Decode(k)
 		if err != nil {
-			return s.failed(fmt.Errorf("decode key: %w", err))
+			return s.c.failed(fmt.Errorf("decode key: %w", err))
 		}
 		return fn(key, c)
 	})
@@ -115,11 +115,11 @@ func (s *KeyValueStore[K, V]) EachDirty(fn func(key K, c *Cell[V]) error) error 
 
 // encodeKey sets keyBuf.
 func (s *KeyValueStore[K, V]) encodeKey(key K) error {
-	b, err := appendKey(s.keyBuf[:0], s.keys, key)
+	b, err := appendKey(s.c.keyBuf[:0], s.keys, key)
 	if err != nil {
-		return s.failed(err)
+		return s.c.failed(err)
 	}
-	s.keyBuf = b
+	s.c.keyBuf = b
 	return nil
 }
 
@@ -128,5 +128,5 @@ func (s *KeyValueStore[K, V]) blind(key K) (*Cell[V], error) {
 	if err := s.encodeKey(key); err != nil {
 		return nil, err
 	}
-	return s.blindCell()
+	return s.c.blindCell()
 }

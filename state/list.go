@@ -23,7 +23,7 @@ const KindList = "list"
 // that only this one is read to add to a list, to drop from it, or to tell its
 // length. The rows of an empty list are removed.
 type ListStore[K, V any] struct {
-	core[listRow[V]]
+	life[listRow[V]]
 	keys serde.Serde[K]
 	head []byte // the escaped key of the list in hand
 }
@@ -45,9 +45,9 @@ const listLast = math.MaxUint64
 // the base holds fits is told by its header, and checked by the caller.
 func OpenList[K, V any](name string, keys serde.Serde[K], values serde.Serde[V], base Base, opt Options) *ListStore[K, V] {
 	s := &ListStore[K, V]{keys: keys}
-	s.begin(name, listSerde(values), base, opt)
+	s.c.begin(name, listSerde(values), base, opt)
 	if length := lengthOf[V](); length != nil {
-		s.length = func(r listRow[V]) int { return length(r.value) }
+		s.c.length = func(r listRow[V]) int { return length(r.value) }
 	}
 	return s
 }
@@ -96,7 +96,7 @@ func listSerde[V any](values serde.Serde[V]) serde.Serde[listRow[V]] {
 func (s *ListStore[K, V]) Kind() string { return KindList }
 
 // Serdes implements [Store]: the names of the serdes of key and value.
-func (s *ListStore[K, V]) Serdes() string { return s.keys.Name + "," + s.values.Name }
+func (s *ListStore[K, V]) Serdes() string { return s.keys.Name + "," + s.c.values.Name }
 
 // Append adds v at the end of the list of key. Of what the store holds below it
 // reads the ends of the list at most.
@@ -111,11 +111,11 @@ func (s *ListStore[K, V]) Append(key K, v V, timestamp int64) error {
 	}
 	at := row.tail
 	row.tail++
-	s.set(ends, row, timestamp)
+	s.c.set(ends, row, timestamp)
 	s.seek(at)
-	c, err := s.blindCell()
+	c, err := s.c.blindCell()
 	if err == nil {
-		s.set(c, listRow[V]{value: v}, timestamp)
+		s.c.set(c, listRow[V]{value: v}, timestamp)
 	}
 	return err
 }
@@ -155,9 +155,9 @@ func (s *ListStore[K, V]) Each(key K, fn func(v V, timestamp int64) error) error
 	var w wanted
 	for at := row.head; at < row.tail; at++ {
 		s.seek(at)
-		s.want(&w)
+		s.c.want(&w)
 	}
-	if err := s.fetch(&w); err != nil {
+	if err := s.c.fetch(&w); err != nil {
 		return err
 	}
 	for at := row.head; at < row.tail; at++ {
@@ -184,17 +184,17 @@ func (s *ListStore[K, V]) DropFront(key K, n int) error {
 	from := row.head
 	row.head += min(uint64(n), row.tail-row.head)
 	if row.head == row.tail {
-		s.unset(ends, timestamp)
+		s.c.unset(ends, timestamp)
 	} else {
-		s.set(ends, row, timestamp)
+		s.c.set(ends, row, timestamp)
 	}
 	for at := from; at < row.head; at++ {
 		s.seek(at)
-		c, err := s.blindCell()
+		c, err := s.c.blindCell()
 		if err != nil {
 			return err
 		}
-		s.unset(c, timestamp)
+		s.c.unset(c, timestamp)
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func (s *ListStore[K, V]) Clear(key K) error {
 // EachKey calls fn for every key that has a list, with its length, in order of the
 // encoded keys, until it fails. It goes through all rows.
 func (s *ListStore[K, V]) EachKey(fn func(key K, n int) error) error {
-	sc := s.openScan(span{ranges: []keyRange{{}}}, Forward)
+	sc := s.c.openScan(span{ranges: []keyRange{{}}}, Forward)
 	defer sc.close() //nolint:errcheck // of a scan that was read to its end, or gave up
 	for sc.next() {
 		if sc.value.tail == 0 {
@@ -219,11 +219,11 @@ func (s *ListStore[K, V]) EachKey(fn func(key K, n int) error) error {
 		}
 		k, _, err := keyenc.ParseList(nil, sc.key)
 		if err != nil {
-			return s.failed(fmt.Errorf("key %x: %w: %w", sc.key, ErrDamaged, err))
+			return s.c.failed(fmt.Errorf("key %x: %w: %w", sc.key, ErrDamaged, err))
 		}
 		key, err := s.keys.Decode(k)
 		if err != nil {
-			return s.failed(fmt.Errorf("decode key %x: %w", k, err))
+			return s.c.failed(fmt.Errorf("decode key %x: %w", k, err))
 		}
 		if err := fn(key, int(sc.value.tail-sc.value.head)); err != nil {
 			return err
@@ -237,12 +237,12 @@ func (s *ListStore[K, V]) EachKey(fn func(key K, n int) error) error {
 func (s *ListStore[K, V]) ends(key K) (*Cell[listRow[V]], error) {
 	b, err := appendKey(s.head[:0], s.keys, key)
 	if err != nil {
-		return nil, s.failed(err)
+		return nil, s.c.failed(err)
 	}
 	s.head = keyenc.Escape(b, 0)
 	c, err := s.row(listLast)
 	if err == nil && c.OK && c.Value.tail == 0 {
-		err = s.failed(fmt.Errorf("ends of list %x: %w", s.head, ErrDamaged))
+		err = s.c.failed(fmt.Errorf("ends of list %x: %w", s.head, ErrDamaged))
 	}
 	return c, err
 }
@@ -250,19 +250,19 @@ func (s *ListStore[K, V]) ends(key K) (*Cell[listRow[V]], error) {
 // row finds the cell of a row of the list in hand.
 func (s *ListStore[K, V]) row(seq uint64) (*Cell[listRow[V]], error) {
 	s.seek(seq)
-	return s.cell()
+	return s.c.cell()
 }
 
 // value finds the cell of a value of the list in hand.
 func (s *ListStore[K, V]) value(seq uint64) (*Cell[listRow[V]], error) {
 	c, err := s.row(seq)
 	if err == nil && (!c.OK || c.Value.tail > 0) {
-		err = s.failed(fmt.Errorf("list %x has no value %d: %w", s.head, seq, ErrDamaged))
+		err = s.c.failed(fmt.Errorf("list %x has no value %d: %w", s.head, seq, ErrDamaged))
 	}
 	return c, err
 }
 
 // seek sets keyBuf to a row of the list in hand.
 func (s *ListStore[K, V]) seek(seq uint64) {
-	s.keyBuf = binary.BigEndian.AppendUint64(append(s.keyBuf[:0], s.head...), seq)
+	s.c.keyBuf = binary.BigEndian.AppendUint64(append(s.c.keyBuf[:0], s.head...), seq)
 }

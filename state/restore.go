@@ -93,8 +93,8 @@ func (f *fold) reset() {
 	f.recs, f.data = f.recs[:0], f.data[:0]
 }
 
-// Restore implements [Store].
-func (s *core[V]) Restore(recs []Change, h Header) error {
+// restore is [Store.Restore].
+func (s *core[V]) restore(recs []Change, h Header) error {
 	if s.fold == nil {
 		s.fold = &fold{hash: s.hash}
 	}
@@ -104,7 +104,7 @@ func (s *core[V]) Restore(recs []Change, h Header) error {
 		}
 	}
 	s.header, s.moved = h, true
-	s.Bytes()
+	s.memory()
 	if s.fold.size() >= s.opt.Budget.restore(s.opt.RestoreBytes) {
 		return s.unfold()
 	}
@@ -132,8 +132,8 @@ func (s *core[V]) refold(c Change) error {
 	return nil
 }
 
-// Restored implements [Store].
-func (s *core[V]) Restored() error {
+// restored is [Store.Restored].
+func (s *core[V]) restored() error {
 	if s.fold == nil {
 		return nil
 	}
@@ -141,7 +141,7 @@ func (s *core[V]) Restored() error {
 		return err
 	}
 	s.fold = nil
-	s.Bytes()
+	s.memory()
 	if s.clock != nil {
 		s.clock.known, s.clock.restored = false, noMarks
 	}

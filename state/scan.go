@@ -36,11 +36,11 @@ func (s *KeyValueStore[K, V]) Range(from, to opt.V[K], o Order) *Scan[K, V] {
 	sc := &Scan[K, V]{keys: s.keys}
 	lower, upper, err := bounds(s.keys, from, to)
 	if err != nil {
-		sc.rows = &rowScan[V]{name: s.name}
+		sc.rows = &rowScan[V]{name: s.c.name}
 		sc.rows.fail(err)
 		return sc
 	}
-	sc.rows = s.openScan(span{ranges: []keyRange{{lower, upper}}}, o)
+	sc.rows = s.c.openScan(span{ranges: []keyRange{{lower, upper}}}, o)
 	return sc
 }
 
@@ -48,7 +48,7 @@ func (s *KeyValueStore[K, V]) Range(from, to opt.V[K], o Order) *Scan[K, V] {
 // otherwise.
 func (s *KeyValueStore[K, V]) Prefix(prefix []byte, o Order) *Scan[K, V] {
 	r := keyRange{bytes.Clone(prefix), successor(bytes.Clone(prefix))}
-	return &Scan[K, V]{keys: s.keys, rows: s.openScan(span{ranges: []keyRange{r}}, o)}
+	return &Scan[K, V]{keys: s.keys, rows: s.c.openScan(span{ranges: []keyRange{r}}, o)}
 }
 
 // snapshot copies the dirty entries of [lower, upper).

@@ -15,8 +15,8 @@ import (
 	"github.com/millrace/millrace/internal/invariant"
 )
 
-// Seal implements [Store].
-func (s *core[V]) Seal() (*Layer, error) {
+// seal is [Store.Seal].
+func (s *core[V]) seal() (*Layer, error) {
 	if s.clock != nil && s.clock.err != nil {
 		return nil, s.failed(fmt.Errorf("seal: %w", s.clock.err))
 	}
@@ -55,7 +55,7 @@ func (s *core[V]) Seal() (*Layer, error) {
 	if s.clock != nil {
 		s.clock.sealed = s.clock.now
 	}
-	s.Bytes()
+	s.memory()
 	return l, nil
 }
 
@@ -161,8 +161,8 @@ func (s *core[V]) weigh(e *entry[V], vlen uint32) {
 	e.vlen = vlen
 }
 
-// Commit implements [Store].
-func (s *core[V]) Commit(l *Layer, h Header) error {
+// commitUpTo is [Store.Commit].
+func (s *core[V]) commitUpTo(l *Layer, h Header) error {
 	if l != nil {
 		s.told = nil
 	}
@@ -170,12 +170,12 @@ func (s *core[V]) Commit(l *Layer, h Header) error {
 	if s.clock != nil && l != nil && err == nil {
 		s.clock.committed, s.clock.written = l.marks, l.marks
 	}
-	s.Bytes()
+	s.memory()
 	return err
 }
 
-// Discard implements [Store].
-func (s *core[V]) Discard() {
+// discard is [Store.Discard].
+func (s *core[V]) discard() {
 	for _, index := range s.dirty {
 		s.young.at(index).unload()
 	}
@@ -193,7 +193,7 @@ func (s *core[V]) Discard() {
 			}
 		}
 	}
-	s.Bytes()
+	s.memory()
 }
 
 func (s *core[V]) forgetDirty() {
@@ -203,9 +203,6 @@ func (s *core[V]) forgetDirty() {
 	}
 	clear(s.frozen)
 }
-
-// Dirty is how many keys the open layer has changed.
-func (s *core[V]) Dirty() int { return len(s.dirty) }
 
 // oldOf reads what the key of c held when the open layer began.
 func (s *core[V]) oldOf(c *Cell[V]) (v V, timestamp int64, ok bool, err error) {
@@ -222,14 +219,8 @@ func (s *core[V]) oldOf(c *Cell[V]) (v V, timestamp int64, ok bool, err error) {
 	return v, timestamp, err == nil, s.failed(err)
 }
 
-// Flush implements [Store].
-func (s *core[V]) Flush() error { return s.flush() }
-
-// Unflushed implements [Store].
-func (s *core[V]) Unflushed() int64 { return s.unflushed() }
-
-// Bytes implements [Store].
-func (s *core[V]) Bytes() (dirty, cached int64) {
+// memory is [Store.Bytes].
+func (s *core[V]) memory() (dirty, cached int64) {
 	dirty, cached = s.dirtyBytes+s.size, s.young.bytes+s.old.bytes-s.dirtyBytes
 	if s.fold != nil {
 		dirty += s.fold.size()
@@ -238,20 +229,20 @@ func (s *core[V]) Bytes() (dirty, cached int64) {
 	return dirty, cached
 }
 
-// Shrink implements [Store].
-func (s *core[V]) Shrink(target int64) {
-	if _, cached := s.Bytes(); cached > target {
+// shrink is [Store.Shrink].
+func (s *core[V]) shrink(target int64) {
+	if _, cached := s.memory(); cached > target {
 		s.old = newGeneration[V]()
 	}
-	if _, cached := s.Bytes(); cached > target {
+	if _, cached := s.memory(); cached > target {
 		s.turn()
 		s.old = newGeneration[V]()
 	}
-	s.Bytes()
+	s.memory()
 }
 
-// Close implements [Store].
-func (s *core[V]) Close() error {
+// close is [Store.Close].
+func (s *core[V]) close() error {
 	s.dropSealed()
 	s.forgetDirty()
 	s.order = nil

@@ -54,7 +54,7 @@ func (s *SessionStore[K, V]) Kind() string { return KindSession }
 // Serdes implements [Store]: the names of the serdes of key and value, the gap, and
 // what the bytes in a base depend on.
 func (s *SessionStore[K, V]) Serdes() string {
-	return fmt.Sprintf("%s,%s,gap=%d,segment=%d", s.keys.Name, s.values.Name, s.options.Gap, int64(s.layout))
+	return fmt.Sprintf("%s,%s,gap=%d,segment=%d", s.keys.Name, s.c.values.Name, s.options.Gap, int64(s.layout))
 }
 
 // Options gives what the store was opened with.
@@ -85,7 +85,7 @@ func (s *SessionStore[K, V]) Put(key K, start, end int64, v V, timestamp int64) 
 	if err := s.encode(key, start, end); err != nil {
 		return false, err
 	}
-	return s.putRow(end, v, s.values.IsNull == nil || !s.values.IsNull(v), timestamp)
+	return s.putRow(end, v, s.c.values.IsNull == nil || !s.c.values.IsNull(v), timestamp)
 }
 
 // Remove removes a session without reading what it was. False if it is gone anyway.
@@ -101,10 +101,10 @@ func (s *SessionStore[K, V]) Remove(key K, start, end, timestamp int64) (bool, e
 // the first change, until it fails; also for those that are gone since. c is valid
 // during the call; fn calls nothing of the store but OldOf.
 func (s *SessionStore[K, V]) EachDirty(fn func(key K, start, end int64, c *Cell[V]) error) error {
-	return s.eachDirty(func(k []byte, c *Cell[V]) error {
+	return s.c.eachDirty(func(k []byte, c *Cell[V]) error {
 		key, start, end, err := s.decode(k)
 		if err != nil {
-			return s.failed(err)
+			return s.c.failed(err)
 		}
 		return fn(key, start, end, c)
 	})
@@ -130,16 +130,16 @@ func (s *SessionStore[K, V]) Fetch(key K, o Order) *SessionScan[K, V] {
 // start. A segment is half of the retention, or a minute if that is longer.
 func (s *SessionStore[K, V]) FindRange(first, last opt.V[K], earliestEnd, latestStart int64, o Order) *SessionScan[K, V] {
 	sc := &SessionScan[K, V]{s: s}
-	if err := s.ready(); err != nil {
+	if err := s.c.ready(); err != nil {
 		sc.err = err
 		return sc
 	}
-	span, err := s.span(s.clock, first, last, earliestEnd, latestStart)
+	span, err := s.span(s.c.clock, first, last, earliestEnd, latestStart)
 	if err != nil {
-		sc.err = s.failed(err)
+		sc.err = s.c.failed(err)
 		return sc
 	}
-	sc.rows = s.openScan(span, o)
+	sc.rows = s.c.openScan(span, o)
 	return sc
 }
 
@@ -171,14 +171,14 @@ func (s *SessionStore[K, V]) span(k *clock, first, last opt.V[K], earliestEnd, l
 
 // encode sets keyBuf, and makes the clock ready.
 func (s *SessionStore[K, V]) encode(key K, start, end int64) error {
-	if err := s.ready(); err != nil {
+	if err := s.c.ready(); err != nil {
 		return err
 	}
-	b, err := appendKey(s.layout.Head(s.keyBuf[:0], end), s.keys, key)
+	b, err := appendKey(s.layout.Head(s.c.keyBuf[:0], end), s.keys, key)
 	if err != nil {
-		return s.failed(err)
+		return s.c.failed(err)
 	}
-	s.keyBuf = s.layout.Tail(b, end, start)
+	s.c.keyBuf = s.layout.Tail(b, end, start)
 	return nil
 }
 
@@ -212,7 +212,7 @@ func (v SessionView[K, V]) FindSessions(key K, earliestEnd, latestStart int64, o
 // FindRange is [SessionStore.FindRange] over what is committed.
 func (v SessionView[K, V]) FindRange(first, last opt.V[K], earliestEnd, latestStart int64, o Order) *SessionScan[K, V] {
 	s := v.s
-	return &SessionScan[K, V]{s: s, rows: s.openView(o, func(m marks) (span, error) {
+	return &SessionScan[K, V]{s: s, rows: s.c.openView(o, func(m marks) (span, error) {
 		k := newClock(s.layout, s.options.Retention, int64(s.layout))
 		k.set(m)
 		return s.span(k, first, last, earliestEnd, latestStart)

@@ -26,14 +26,14 @@ func (v View[K, V]) Get(key K) (value V, timestamp int64, ok bool, err error) {
 		err = serde.ErrNull
 	}
 	if err != nil {
-		return value, 0, false, v.s.failed(fmt.Errorf("encode key: %w", err))
+		return value, 0, false, v.s.c.failed(fmt.Errorf("encode key: %w", err))
 	}
-	body, ok, err := lookup(nil, v.s.committed().layers, v.s.base, v.s.hash(b), b)
+	body, ok, err := lookup(nil, v.s.c.committed().layers, v.s.c.base, v.s.c.hash(b), b)
 	if err != nil || !ok {
-		return value, 0, false, v.s.failed(err)
+		return value, 0, false, v.s.c.failed(err)
 	}
-	value, timestamp, err = decodeBody(v.s.values, body)
-	return value, timestamp, err == nil, v.s.failed(err)
+	value, timestamp, err = decodeBody(v.s.c.values, body)
+	return value, timestamp, err == nil, v.s.c.failed(err)
 }
 
 // All scans all that is committed; see Range.
@@ -43,7 +43,7 @@ func (v View[K, V]) All(o Order) *Scan[K, V] { return v.Range(opt.None[K](), opt
 // nothing of the next.
 func (v View[K, V]) Range(from, to opt.V[K], o Order) *Scan[K, V] {
 	s := v.s
-	return &Scan[K, V]{keys: s.keys, rows: s.openView(o, func(marks) (span, error) {
+	return &Scan[K, V]{keys: s.keys, rows: s.c.openView(o, func(marks) (span, error) {
 		lower, upper, err := bounds(s.keys, from, to)
 		return span{ranges: []keyRange{{lower, upper}}}, err
 	})}

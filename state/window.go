@@ -59,7 +59,7 @@ func (s *WindowStore[K, V]) Kind() string { return KindWindow }
 // Serdes implements [Store]: the names of the serdes of key and value, the size of
 // windows, and what the bytes in a base depend on.
 func (s *WindowStore[K, V]) Serdes() string {
-	text := fmt.Sprintf("%s,%s,size=%d,segment=%d", s.keys.Name, s.values.Name, s.options.Size, s.layout.Segment)
+	text := fmt.Sprintf("%s,%s,size=%d,segment=%d", s.keys.Name, s.c.values.Name, s.options.Size, s.layout.Segment)
 	if s.options.Duplicates {
 		text += ",duplicates"
 	}
@@ -80,7 +80,7 @@ var errDuplicates = errors.New("state: not for a store that keeps duplicates")
 // it has no value, and takes none. Not for stores that keep duplicates.
 func (s *WindowStore[K, V]) Cell(key K, start int64) (*Cell[V], error) {
 	if s.options.Duplicates {
-		return nil, s.failed(errDuplicates)
+		return nil, s.c.failed(errDuplicates)
 	}
 	if err := s.encode(key, start, 0); err != nil {
 		return nil, err
@@ -102,8 +102,8 @@ func (s *WindowStore[K, V]) Get(key K, start int64) (v V, timestamp int64, ok bo
 // duplicates it adds one. A v that is the null of its type removes the row, and adds
 // nothing. False if the row is gone.
 func (s *WindowStore[K, V]) Put(key K, start int64, v V, timestamp int64) (bool, error) {
-	null := s.values.IsNull != nil && s.values.IsNull(v)
-	if err := s.ready(); err != nil {
+	null := s.c.values.IsNull != nil && s.c.values.IsNull(v)
+	if err := s.c.ready(); err != nil {
 		return false, err
 	}
 	seq := uint32(0)
@@ -111,14 +111,14 @@ func (s *WindowStore[K, V]) Put(key K, start int64, v V, timestamp int64) (bool,
 		if null {
 			return true, nil
 		}
-		seq = s.clock.now.seq
+		seq = s.c.clock.now.seq
 	}
 	if err := s.encode(key, start, seq); err != nil {
 		return false, err
 	}
 	ok, err := s.putRow(start, v, !null, timestamp)
 	if ok && s.options.Duplicates {
-		s.clock.now.seq++
+		s.c.clock.now.seq++
 	}
 	return ok, err
 }
@@ -141,7 +141,7 @@ func (s *WindowStore[K, V]) Delete(key K, start, timestamp int64) (bool, error) 
 	if sc.Err() != nil {
 		return false, sc.Err()
 	}
-	live := start > s.clock.floor
+	live := start > s.c.clock.floor
 	for _, seq := range seqs {
 		if err := s.encode(key, start, seq); err != nil {
 			return false, err
@@ -157,10 +157,10 @@ func (s *WindowStore[K, V]) Delete(key K, start, timestamp int64) (bool, error) 
 // the first change, until it fails; also for those that are gone since. c is valid
 // during the call; fn calls nothing of the store but OldOf.
 func (s *WindowStore[K, V]) EachDirty(fn func(key K, start int64, c *Cell[V]) error) error {
-	return s.eachDirty(func(k []byte, c *Cell[V]) error {
+	return s.c.eachDirty(func(k []byte, c *Cell[V]) error {
 		key, start, _, err := s.decode(k)
 		if err != nil {
-			return s.failed(err)
+			return s.c.failed(err)
 		}
 		return fn(key, start, c)
 	})
@@ -168,14 +168,14 @@ func (s *WindowStore[K, V]) EachDirty(fn func(key K, start int64, c *Cell[V]) er
 
 // encode sets keyBuf, and makes the clock ready.
 func (s *WindowStore[K, V]) encode(key K, start int64, seq uint32) error {
-	if err := s.ready(); err != nil {
+	if err := s.c.ready(); err != nil {
 		return err
 	}
-	b, err := s.appendRow(s.keyBuf[:0], key, start, seq)
+	b, err := s.appendRow(s.c.keyBuf[:0], key, start, seq)
 	if err != nil {
-		return s.failed(err)
+		return s.c.failed(err)
 	}
-	s.keyBuf = b
+	s.c.keyBuf = b
 	return nil
 }
 

@@ -38,16 +38,16 @@ func (s *WindowStore[K, V]) All(o Order) *WindowScan[K, V] {
 
 func (s *WindowStore[K, V]) scan(first, last opt.V[K], from, to int64, o Order) *WindowScan[K, V] {
 	sc := &WindowScan[K, V]{s: s}
-	if err := s.ready(); err != nil {
+	if err := s.c.ready(); err != nil {
 		sc.err = err
 		return sc
 	}
-	span, err := s.span(s.clock, first, last, from, to)
+	span, err := s.span(s.c.clock, first, last, from, to)
 	if err != nil {
-		sc.err = s.failed(err)
+		sc.err = s.c.failed(err)
 		return sc
 	}
-	sc.rows = s.openScan(span, o)
+	sc.rows = s.c.openScan(span, o)
 	return sc
 }
 
@@ -108,7 +108,7 @@ func (v WindowView[K, V]) Fetch(key K, from, to int64, o Order) *WindowScan[K, V
 // FetchRange is [WindowStore.FetchRange] over what is committed.
 func (v WindowView[K, V]) FetchRange(first, last opt.V[K], from, to int64, o Order) *WindowScan[K, V] {
 	s := v.s
-	return &WindowScan[K, V]{s: s, rows: s.openView(o, func(m marks) (span, error) {
+	return &WindowScan[K, V]{s: s, rows: s.c.openView(o, func(m marks) (span, error) {
 		k := newClock(s.layout, s.options.Retention, s.layout.Segment)
 		k.set(m)
 		return s.span(k, first, last, from, to)
