@@ -56,6 +56,36 @@ func (a *App) State() State { return a.app.State() }
 // Progress is how far the App is, at this moment.
 func (a *App) Progress() Progress { return a.app.Progress() }
 
+// Hosts says which instance runs which tasks, as the leader of the group told it with the
+// last assignment; instances with neither a Config.Address nor a fixed id are left out.
+// There are none before the first assignment. The caller owns what he gets.
+func (a *App) Hosts() []Host {
+	var hosts []Host
+	for _, known := range a.app.Hosts() {
+		h := Host{Instance: known.Instance, Address: known.Address}
+		for _, id := range known.Active {
+			h.Tasks = append(h.Tasks, TaskID(id))
+		}
+		hosts = append(hosts, h)
+	}
+	return hosts
+}
+
+// A Host is an instance as all instances know it.
+type Host struct {
+	Instance string // Config.InstanceID, or the id that its folder keeps; "" if it has none
+	Address  string // Config.Address
+	Tasks    []TaskID
+}
+
+// A TaskID names a task: the sub-topology, by the topic of its first source, and the
+// partition of its inputs.
+type TaskID = runtime.TaskID
+
+// ErrFenced says that another instance has taken this one's place in the group, under the
+// same Config.InstanceID.
+var ErrFenced = link.ErrFenced
+
 // ErrInUse says that another process works in the same folder of stores.
 var ErrInUse = runtime.ErrInUse
 
@@ -131,7 +161,7 @@ func (c Config) runtime() runtime.Config {
 	return runtime.Config{
 		Link: lc, Stores: c.Stores, Workers: c.Workers,
 		CommitInterval: c.CommitInterval, OpenBytes: c.OpenBytes, MemoryLimit: c.MemoryLimit, Replication: c.ReplicationFactor,
-		SessionTimeout: c.SessionTimeout, Stay: c.StayOnClose,
+		SessionTimeout: c.SessionTimeout, Instance: c.InstanceID, Stay: c.StayOnClose, Address: c.Address,
 		MaxTaskIdle: c.MaxTaskIdle, SourceIdleness: c.SourceIdleness, EmitInterval: c.EmitInterval, Policies: c.Policies(),
 		OnFailure: c.OnFailure, OnStoreChange: c.OnStoreChange,
 		Listener: c.Listener, Log: c.Logger,

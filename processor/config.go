@@ -55,10 +55,20 @@ type Config struct {
 	// SessionTimeout is how long the group waits for an instance that has gone
 	// silent before its tasks move. 45 s, as in Kafka.
 	SessionTimeout time.Duration
+	// InstanceID names this instance to its group (group.instance.id, KIP-345): one that
+	// comes back under its name within the session time-out, after whatever end, finds its
+	// tasks, and no other instance notices. Letters, digits, ".", "_" and "-", at most 249.
+	// Of two that run under one name the older one fails with [ErrFenced]. An id that is
+	// made once and kept in the folder of Stores; none where there is no folder.
+	InstanceID string
 	// StayOnClose leaves the instance a member of its group when it is closed, so
 	// that one that comes back within the session time-out finds its tasks. It
-	// needs Stores with a folder, where the instance's id is kept.
+	// needs InstanceID, or Stores with a folder, where such an id is kept.
 	StayOnClose bool
+	// Address is the host:port at which the program answers questions about this
+	// instance's stores. Nothing listens there for that: the address is told to all
+	// instances, see [App.Hosts]. None.
+	Address string
 	// MaxTaskIdle is how long a task with several inputs waits for one that has no
 	// records, so that records are processed in the order of their times: 0 waits only
 	// for what the broker is known to have, [NoTaskIdle] for nothing. 0, as in Kafka

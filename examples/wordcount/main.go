@@ -42,7 +42,9 @@ type flags struct {
 	out        string
 	progress   string
 	follow     bool
+	instance   string
 	stay       bool
+	session    time.Duration
 	verbose    bool
 	args       []string
 }
@@ -62,7 +64,9 @@ func parse(args []string) (flags, error) {
 	fs.StringVar(&f.out, "out", "", "`file` for the final counts, a line \"count word\" each, sorted by word")
 	fs.StringVar(&f.progress, "progress", "", "`file` to which a line of JSON is appended every 50 ms: how far each task is")
 	fs.BoolVar(&f.follow, "follow", false, "go on after everything is counted, until interrupted")
-	fs.BoolVar(&f.stay, "stay", false, "remain a member of the group at the end: a restart with the same --data within 45 s moves no work")
+	fs.StringVar(&f.instance, "instance", "", "`name` of this instance in the group, by which a restart finds its work; else one is kept in --data")
+	fs.BoolVar(&f.stay, "stay", false, "remain a member of the group at the end: a restart within the session moves no work")
+	fs.DurationVar(&f.session, "session", 45*time.Second, "how long the group waits for an instance that is silent before its work moves")
 	fs.BoolVar(&f.verbose, "v", false, "show the log")
 	err := fs.Parse(args)
 	f.args = fs.Args()
@@ -89,7 +93,9 @@ func main() {
 func run(ctx context.Context, f flags, stdin io.Reader, stdout io.Writer) (err error) {
 	cfg := millrace.Config{
 		Data: f.data, Listen: f.listen, Partitions: int32(f.partitions),
-		Engine: processor.Config{CommitInterval: f.commit, StayOnClose: f.stay, Logger: logger(f.verbose)},
+		Engine: processor.Config{
+			CommitInterval: f.commit, InstanceID: f.instance, StayOnClose: f.stay, SessionTimeout: f.session, Logger: logger(f.verbose),
+		},
 	}
 	if f.brokers != "" {
 		cfg.Brokers = strings.Split(f.brokers, ",")

@@ -14,9 +14,10 @@ import (
 )
 
 // TestRestartsInTurnMoveNoTask restarts two of three instances in the middle of the
-// work, each within its session: one that is interrupted and stays a member, and one
-// that is killed. No task moves, and those of the others are never stopped. The counts
-// are right, but for what the killed one had read and not committed.
+// work, each within its session: one that is interrupted and stays a member, known by
+// the id in its folder, and one that is killed and comes back by its name alone, with an
+// empty folder. No task moves, and those of the others are never stopped. The counts are
+// right, but for what the killed one had read and not committed.
 func TestRestartsInTurnMoveNoTask(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs processes")
@@ -40,9 +41,9 @@ func restartsInTurn(t *testing.T, addr string) {
 	r.Close() // the process has its own
 	feed := newPacer(t, w, text)
 	feed.little = 15 // so that it lasts, on a slow machine too
-	data := []string{t.TempDir(), t.TempDir()}
-	second := newInstanceOn(t, data[0], nil, addr, "--stay")
-	third := newInstanceOn(t, data[1], nil, addr)
+	data := t.TempDir()
+	second := newInstanceOn(t, data, nil, addr, "--stay")
+	third := newInstance(t, nil, addr, "--instance", "third")
 	feed.until("three instances count", func() bool { return first.counts() && second.counts() && third.counts() },
 		first.p, second.p, third.p)
 	feed.until("the work is shared", func() bool {
@@ -58,7 +59,7 @@ func restartsInTurn(t *testing.T, addr string) {
 	second.p.signal(t, os.Interrupt)
 	second.p.finish(t, patience)
 	feed.until("the others go on", func() bool { return marks[0].beyond() && marks[1].beyond() }, first.p, third.p)
-	second = newInstanceOn(t, data[0], nil, addr, "--stay")
+	second = newInstanceOn(t, data, nil, addr, "--stay")
 	feed.until("the second instance runs its tasks again", func() bool { return second.runs() == shares[1] && second.counts() }, first.p, second.p, third.p)
 	sameTasks(t, "an instance that was interrupted is back", before, c.assigned(t), marks)
 
@@ -67,7 +68,7 @@ func restartsInTurn(t *testing.T, addr string) {
 	third.p.kill()
 	j.note(third.p, third.tr)
 	feed.until("the others go on", func() bool { return marks[0].beyond() && marks[1].beyond() }, first.p, second.p)
-	third = newInstanceOn(t, data[1], nil, addr)
+	third = newInstance(t, nil, addr, "--instance", "third")
 	feed.until("the third instance runs its tasks again", func() bool { return third.runs() == shares[2] && third.counts() }, first.p, second.p, third.p)
 	sameTasks(t, "an instance that was killed is back", before, c.assigned(t), marks)
 

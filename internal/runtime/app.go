@@ -180,7 +180,7 @@ func (a *App) control(ctx context.Context) {
 	}()
 	err := a.connect(up)
 	if err == nil {
-		a.log.Debug("started", "cluster", a.clusterID, "workers", len(a.workers), "instance", a.dir.instance)
+		a.log.Debug("started", "cluster", a.clusterID, "workers", len(a.workers), "instance", a.instance())
 	} else if up.Err() == nil {
 		a.fail(err)
 	}
@@ -243,7 +243,7 @@ func (a *App) connect(ctx context.Context) error {
 		topics = append(topics, t)
 	}
 	member, err := a.cluster.Join(link.MemberConfig{
-		Topics: topics, Resets: a.resets, Instance: a.dir.instance,
+		Topics: topics, Resets: a.resets, Instance: a.instance(),
 		SessionTimeout: a.cfg.SessionTimeout, RebalanceTimeout: a.cfg.RebalanceTimeout,
 		Assigned: a.assigned, Revoked: a.revoked, Lost: a.lost,
 		Balancing: a.balancing(),

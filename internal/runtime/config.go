@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	goruntime "runtime"
+	"strconv"
 	"time"
 
 	"github.com/millrace/millrace/internal/plan"
@@ -44,6 +46,7 @@ type Config struct {
 	Replication      int16         // of internal topics. -1: the broker's default
 	SessionTimeout   time.Duration // 45s
 	RebalanceTimeout time.Duration // 60s
+	Instance         string        // id of this instance in the group, which a restart keeps. That of the data directory
 	Stay             bool          // remain a member of the group on Close, for a restart within the session
 	Address          string        // host:port at which queries are answered, told to all instances. "": at none
 	CloseTimeout     time.Duration // the bound of the close that the end of Start's context brings. 30s
@@ -165,8 +168,29 @@ func (c *Config) check() error {
 	if c.Replication < -1 {
 		errs = append(errs, fmt.Errorf("Replication is %d", c.Replication))
 	}
-	if c.Stay && c.Stores.Dir() == "" {
-		errs = append(errs, errors.New("Stay needs stores with a folder, where the instance's id is kept"))
+	if c.Instance != "" && !validID(c.Instance) {
+		errs = append(errs, fmt.Errorf("the instance's id %q is not of letters, digits, \".\", \"_\" and \"-\", at most 249", c.Instance))
+	}
+	if c.Stay && c.Instance == "" && c.Stores.Dir() == "" {
+		errs = append(errs, errors.New("Stay needs the instance's id, or stores with a folder where one is kept"))
+	}
+	if err := checkAddress(c.Address); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// checkAddress holds an address that others are told to be one that they can dial.
+func checkAddress(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("the address of this instance: %w", err)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+		return fmt.Errorf("the address of this instance, %q, is not host:port", addr)
+	}
+	return nil
 }

@@ -24,6 +24,14 @@ func (a *App) balancing() link.Balancing {
 	return link.Balancing{Subs: subs, Data: a.data, Told: func(told assign.Assignment) { a.view.Store(&told.View) }}
 }
 
+// instance is the id under which the group knows this instance again, "" if it has none.
+func (a *App) instance() string {
+	if a.cfg.Instance != "" {
+		return a.cfg.Instance
+	}
+	return a.dir.instance
+}
+
 // data is what the instance says of itself when it joins: where it answers queries, and
 // how far the states are that it has. A task whose owner has gone goes to who has the
 // best copy of its state.

@@ -4,6 +4,7 @@ package link
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -32,19 +33,22 @@ type Balancing struct {
 // balancer is the core of a member as the client wants it: a [kgo.GroupBalancer] of
 // the "consumer" protocol type, so that Kafka's own tools can read its groups.
 type balancer struct {
-	cfg    Balancing
-	log    *slog.Logger
-	client atomic.Pointer[kgo.Client]
+	cfg      Balancing
+	instance string // the member's fixed id, "" if it has none
+	log      *slog.Logger
+	client   atomic.Pointer[kgo.Client]
 
-	mu   sync.Mutex
-	core *core.Core
+	mu      sync.Mutex
+	core    *core.Core
+	address string // what the member has said last of where it is
 }
 
-func newBalancer(cfg Balancing, topics []string, log *slog.Logger) *balancer {
+func newBalancer(cfg *MemberConfig, log *slog.Logger) *balancer {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &balancer{cfg: cfg, log: log, core: core.New(cfg.Subs, topics, cfg.Config)}
+	b := &cfg.Balancing
+	return &balancer{cfg: *b, instance: cfg.Instance, log: log, core: core.New(b.Subs, cfg.Topics, b.Config)}
 }
 
 // own notes what the member has from now on, or has no more.
@@ -87,6 +91,7 @@ func (b *balancer) JoinGroupMetadata(topics []string, owned map[string][]int32, 
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.address = d.Address
 	return b.core.Join(topics, owned, generation, d)
 }
 
@@ -94,6 +99,7 @@ func (b *balancer) JoinGroupMetadata(topics []string, owned map[string][]int32, 
 func (b *balancer) ParseSyncAssignment(bytes []byte) (map[string][]int32, error) {
 	b.mu.Lock()
 	a, err := b.core.Read(bytes)
+	elsewhere := err == nil && b.elsewhere(a.Told.View)
 	b.mu.Unlock()
 	switch {
 	case err != nil:
@@ -105,10 +111,19 @@ func (b *balancer) ParseSyncAssignment(bytes []byte) (map[string][]int32, error)
 	if b.cfg.Told != nil {
 		b.cfg.Told(a.Told)
 	}
-	if a.Again {
+	if a.Again || elsewhere {
 		b.again()
 	}
 	return a.Partitions, nil
+}
+
+// elsewhere says whether the group knows the member at an address that it had before. One
+// that comes back under its fixed id gets what was dealt to the one before it, and begins
+// no round (KIP-345), so that nobody would be told of the new address.
+func (b *balancer) elsewhere(v assign.View) bool {
+	return b.instance != "" && slices.ContainsFunc(v.Hosts, func(h assign.Host) bool {
+		return h.Instance == b.instance && h.Address != b.address
+	})
 }
 
 // again has the member join the group once more.

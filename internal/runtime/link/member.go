@@ -39,7 +39,7 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &member{
 		link: k, cfg: cfg, cancel: cancel,
-		group: newBalancer(cfg.Balancing, cfg.Topics, k.cfg.Log),
+		group: newBalancer(&cfg, k.cfg.Log),
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
