@@ -242,7 +242,7 @@ func (v *vector) key(t *testing.T, topic string, b []byte) (string, *vectorWindo
 	t.Helper()
 	switch v.Topics[topic].Key {
 	case "windowed<string>":
-		k, err := window.TimeKey(serde.String, 10*time.Millisecond).Decode(b)
+		k, err := window.TimeKey(serde.String, v.windowSize()).Decode(b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,6 +255,16 @@ func (v *vector) key(t *testing.T, topic string, b []byte) (string, *vectorWindo
 		return k.Key, &vectorWindow{k.Start, k.End}
 	}
 	return string(b), nil
+}
+
+// windowSize is that of the windows of the outputs, which their keys leave out.
+func (v *vector) windowSize() time.Duration {
+	for _, o := range v.Outputs {
+		if o.Window != nil {
+			return ms(o.Window.End - o.Window.Start)
+		}
+	}
+	return ms(10)
 }
 
 // value decodes what came out of a topic as JSON would have it.

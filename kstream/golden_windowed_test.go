@@ -78,6 +78,10 @@ func hopping(advance int64) func(params) window.TimeSpec {
 	return func(params) window.TimeSpec { return window.Hopping(ms(10), ms(advance)).Grace(ms(5)) }
 }
 
+func sliding10(p params) window.TimeSpec { return window.Sliding(ms(10)).Grace(ms(p["g"])) }
+
+func final10(params) window.TimeSpec { return window.Sliding(ms(10)).Grace(ms(5)) }
+
 func session5(grace int64) func(params) window.SessionSpec {
 	return func(params) window.SessionSpec { return window.Session(ms(5)).Grace(ms(grace)) }
 }
@@ -125,6 +129,15 @@ var goldenWindows = map[string]func(params) goldenTopology{
 	"final_tumbling_throttled": timeWindows(tumbling10, onClose),
 	"final_hopping_throttled":  timeWindows(hopping(4), onClose),
 	"final_session_throttled":  sessions(session5(5), onCloseSession),
+
+	"sliding_count_g0": timeWindows(sliding10, countTime),
+	"sliding_count_g5": timeWindows(sliding10, countTime),
+	"sliding_reduce":   timeWindows(func(params) window.TimeSpec { return window.Sliding(ms(10)).Grace(ms(10)) }, reduceTime),
+	"sliding_aggregate": timeWindows(func(params) window.TimeSpec { return window.Sliding(ms(7)).Grace(ms(30)) }, func(w *kstream.TimeWindowed[text, text]) *ktable.KTable[window.Key[text], string] {
+		return w.Aggregate("st", agg.Of(func() string { return "^" }, func(a string, v text) string { return a + java(v) }))
+	}),
+	"final_sliding":           timeWindows(final10, onClose),
+	"final_sliding_throttled": timeWindows(final10, onClose),
 
 	"session_count_g0": sessions(session5(0), countSession),
 	"session_count_g5": sessions(session5(5), countSession),

@@ -28,6 +28,9 @@ func TestLateRecordsGoAside(t *testing.T) {
 		"hopping: late for all windows": {func(g grouped) {
 			g.Windowed(window.Hopping(ms(10), ms(5)).Grace(ms(5))).Late(toLower).Count("st")
 		}, "d e", 1}, // b for one of its two
+		"sliding: late for all windows": {func(g grouped) {
+			g.Windowed(window.Sliding(ms(10)).Grace(ms(5))).Late(toLower).Count("st")
+		}, "d", 2}, // b and e for the window that ends with them
 		"sessions": {func(g grouped) {
 			g.Sessions(window.Session(ms(8)).Grace(ms(5))).Late(toLower).Count("st")
 		}, "d", 0}, // e joins the session of b

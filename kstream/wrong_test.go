@@ -44,6 +44,7 @@ var wrong = map[string]struct {
 	}, `store "st"`},
 	"a topic's name":       {func(_ *processor.Topology, s stringStream) { s.To(topic.Of[string, string]("a topic")) }, `topic "a topic"`},
 	"encodings of a table": {func(_ *processor.Topology, s stringStream) { s.GroupByKey().Count("st", ktable.Values(serde.String)) }, "the table's values are of another type"},
+	"a difference below 0": {func(_ *processor.Topology, s stringStream) { s.GroupByKey().Windowed(window.Sliding(-1)).Count("st") }, "time difference -1ns is not a whole number of milliseconds"},
 	"a window of no time":  {func(_ *processor.Topology, s stringStream) { s.GroupByKey().Windowed(window.Tumbling(0)).Count("st") }, "window size 0s is less than 1 ms"},
 	"a window of no records": {func(_ *processor.Topology, s stringStream) {
 		s.GroupByKey().CountWindows(window.Count(0)).Count("st")

@@ -18,12 +18,13 @@ import (
 // not nil, gets the stream of the records that are too late for all their windows.
 //
 // It follows KStreamWindowAggregate of Kafka Streams: a window takes records until
-// the highest timestamp that the operator has seen reaches its end plus grace.
+// the highest timestamp that the operator has seen reaches its end plus grace; for
+// sliding windows, KStreamSlidingWindowAggregate: until that has passed it.
 func AggregateTime[K, V, A any](in flow.Stream[K, V], op, name string, spec window.TimeSpec, late func(flow.Stream[K, V]), step Step[V, A], options ...Option) *KTable[window.Key[K], A] {
 	o := gather(options)
 	what := fmt.Sprintf("store %q", name)
 	keys, values := in.KeySerde(what), valuesOf[A](in.T, o, what)
-	w := state.WindowOptions{Size: spec.SizeMs(), Retention: retention(in.T, o, spec.SizeMs()+spec.GraceMs(), what)}
+	w := state.WindowOptions{Size: spec.SizeMs(), Retention: retention(in.T, o, spec.RetentionMs(), what)}
 	def := in.T.Graph().AddStore(&plan.Store{
 		Name: name, Site: plan.Site(),
 		Open: func(base state.Base, opt state.Options) state.Store {
@@ -32,7 +33,7 @@ func AggregateTime[K, V, A any](in flow.Stream[K, V], op, name string, spec wind
 	})
 	out := flow.ThenAside(in, op, name, "late", late, func(env plan.Env, n *plan.Node, next flow.Next[window.Key[K], flow.Change[A]], late flow.Next[K, V]) flow.Next[K, V] {
 		t := &timeAggregation[K, V, A]{
-			env: env, node: n, nullKey: keys.IsNull, spec: spec, size: spec.SizeMs(), step: step, emit: o.emit,
+			env: env, node: n, nullKey: keys.IsNull, spec: spec, size: spec.SizeMs(), length: spec.LengthMs(), step: step, emit: o.emit,
 			store: env.Store(name).(*state.WindowStore[K, A]), observed: env.Observed(n), next: next, late: late,
 		}
 		if o.emit == window.OnClose {
@@ -41,6 +42,9 @@ func AggregateTime[K, V, A any](in flow.Stream[K, V], op, name string, spec wind
 		}
 		if o.emit == window.OnCommit {
 			env.AtCommit(n, t.emitDirty)
+		}
+		if spec.IsSliding() {
+			return (&slidingAggregation[K, V, A]{timeAggregation: t, nullValue: in.NullValue()}).process
 		}
 		return t.process
 	}, def)
@@ -55,6 +59,7 @@ type timeAggregation[K, V, A any] struct {
 	nullKey  func(K) bool // nil where K has no null
 	spec     window.TimeSpec
 	size     int64
+	length   int64 // as window.TimeSpec has it
 	step     Step[V, A]
 	emit     window.EmitMode
 	store    *state.WindowStore[K, A]
@@ -89,11 +94,11 @@ func (t *timeAggregation[K, V, A]) atTime(streamTime int64) error {
 // take takes r into its windows that are not closed.
 func (t *timeAggregation[K, V, A]) take(r processor.Record[K, V], closed int64) error {
 	first, last := t.spec.Starts(r.Timestamp)
-	if t.late != nil && last+t.size <= closed {
+	if t.late != nil && last+t.length <= closed {
 		return t.late(r)
 	}
 	for start := first; start <= last; start += t.spec.AdvanceMs() {
-		if start+t.size <= closed {
+		if start+t.length <= closed {
 			t.env.Drop(t.node, "late")
 			continue
 		}
@@ -140,9 +145,9 @@ func (t *timeAggregation[K, V, A]) emitClosed(r processor.Record[K, V], closed i
 	if !ok {
 		return nil
 	}
-	from, to := int64(0), closed-t.size
+	from, to := int64(0), closed-t.length
 	if before != plan.NoTime {
-		from = max(from, before-t.size+1)
+		from = max(from, before-t.length+1)
 	}
 	if to < from {
 		return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/millrace/millrace/serde"
 )
 
-// A Key is a key in a time window. Start is in the window, End is not; both are
-// ms since the Unix epoch.
+// A Key is a key in a time window. Start is in the window, End is not, but for a
+// sliding window; both are ms since the Unix epoch.
 type Key[K any] struct {
 	Key        K
 	Start, End int64
