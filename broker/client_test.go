@@ -249,7 +249,7 @@ func TestKcat(t *testing.T) {
 	b := open(t, broker.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", AutoCreateTopics: true})
 	run := func(stdin string, args ...string) string {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, kcat, append([]string{"-b", b.Addr()}, args...)...)
 		var stderr bytes.Buffer
@@ -293,6 +293,7 @@ func batchesOf(t *testing.T, b *broker.Broker, topic string) []byte {
 func TestGroupsKeepCopies(t *testing.T) {
 	b := open(t, broker.Config{})
 	c := dial(t, b)
+	awaitGroup(c, "g")
 	join := withVersion(kmsg.NewPtrJoinGroupRequest(), 3) // before member ids had to be asked for
 	join.Group, join.ProtocolType, join.SessionTimeoutMillis, join.RebalanceTimeoutMillis = "g", "test", 10_000, 10_000
 	join.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "p", Metadata: []byte("metadata of a member")}}

@@ -66,7 +66,7 @@ func (tr *tracker) changed() {
 // await waits until each of names has so many partitions, and nobody else any.
 func (tr *tracker) await(t *testing.T, want map[string]int) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		tr.mu.Lock()
 		ok, bad := true, tr.bad
@@ -217,6 +217,7 @@ func TestConsumerGroupSurvivesRestart(t *testing.T) {
 	}
 	c := dial(t, b)
 	id := topicIDOf(t, c, "orders")
+	awaitGroup(c, "g")
 	first := do[*kmsg.ConsumerGroupHeartbeatResponse](c, consumerHeartbeat("m", 0, "orders"))
 	if first.ErrorCode != 0 || first.MemberEpoch != 1 || first.Assignment == nil || len(first.Assignment.Topics) != 1 ||
 		first.Assignment.Topics[0].TopicID != id || len(first.Assignment.Topics[0].Partitions) != 4 {
@@ -291,6 +292,7 @@ func TestOffsetsOfMissingPartitions(t *testing.T) {
 	rt.Partitions = append(rt.Partitions, long)
 	req.Topics = append(req.Topics, rt)
 	c := dial(t, b)
+	awaitGroup(c, "g")
 	var codes []int16
 	for _, p := range do[*kmsg.OffsetCommitResponse](c, req).Topics[0].Partitions {
 		codes = append(codes, p.ErrorCode)

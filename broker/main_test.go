@@ -113,6 +113,18 @@ func do[Resp kmsg.Response](c *client, req kmsg.Request) Resp {
 	return c.receive(req, c.send(req)).(Resp)
 }
 
+// awaitGroup waits until the group's coordinator has read its log.
+func awaitGroup(c *client, group string) {
+	c.t.Helper()
+	for {
+		req := withVersion(kmsg.NewPtrDescribeGroupsRequest(), 4)
+		req.Groups = []string{group}
+		if do[*kmsg.DescribeGroupsResponse](c, req).Groups[0].ErrorCode != kerr.CoordinatorLoadInProgress.Code {
+			return
+		}
+	}
+}
+
 func create(c *client, name string, partitions int32, configs ...string) kmsg.CreateTopicsResponseTopic {
 	c.t.Helper()
 	req := kmsg.NewPtrCreateTopicsRequest()
@@ -263,8 +275,8 @@ func within(t testing.TB, what string, fn func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("%s: still waiting after 20 s", what)
+	case <-time.After(time.Minute):
+		t.Fatalf("%s: still waiting after a minute", what)
 	}
 }
 

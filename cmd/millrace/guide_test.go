@@ -123,7 +123,7 @@ func narrow(s string) string { return regexp.MustCompile(` {2,}`).ReplaceAllStri
 // runPatiently runs a command that only looks a few times, until it prints what it
 // should: Apache Kafka has created a topic before its brokers tell of it.
 func runPatiently(run func(string) string, e example) string {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		got := run(e.command)
 		looks := regexp.MustCompile(`^millrace \w+ (list|describe)\b`).MatchString(e.command)

@@ -94,7 +94,7 @@ var limitFlags = []string{"--metrics", "127.0.0.1:0", "--pprof", "--log-level", 
 // through a pipe of its own, and so may come later than that it listens.
 func metricsURL(t *testing.T, p *process) string {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		if url := regexp.MustCompile(`url=(http://\S+)/metrics`).FindStringSubmatch(p.stderr.String()); url != nil {
 			return url[1]

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -77,9 +78,22 @@ func (c *rawConn) do(req kmsg.Request) kmsg.Response {
 	return c.receive(req)
 }
 
+// awaitGroup waits until the group's coordinator has read its log.
+func (c *rawConn) awaitGroup(group string) {
+	req := withVersion(kmsg.NewPtrDescribeGroupsRequest(), 4)
+	req.Groups = []string{group}
+	for !c.t.Failed() {
+		resp := c.do(req).(*kmsg.DescribeGroupsResponse)
+		if len(resp.Groups) == 1 && resp.Groups[0].ErrorCode != kerr.CoordinatorLoadInProgress.Code {
+			return
+		}
+	}
+}
+
 // joinClassic makes a group of one member by the classic protocol, which commits
 // offsets of ten partitions.
 func (c *rawConn) joinClassic(group string) {
+	c.awaitGroup(group)
 	join := kmsg.NewPtrJoinGroupRequest()
 	join.Version, join.Group, join.ProtocolType, join.SessionTimeoutMillis, join.RebalanceTimeoutMillis = 9, group, "consumer", 1_800_000, 60_000
 	proto := kmsg.NewJoinGroupRequestProtocol()
@@ -112,6 +126,7 @@ func (c *rawConn) joinClassic(group string) {
 
 // joinModern makes a group of one member by the protocol of KIP-848.
 func (c *rawConn) joinModern(group string) {
+	c.awaitGroup(group)
 	beat := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	beat.Version, beat.Group, beat.MemberID, beat.RebalanceTimeoutMillis = 1, group, fmt.Sprintf("member-of-%s", group), 60_000
 	beat.SubscribedTopicNames, beat.Topics = []string{"small"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}

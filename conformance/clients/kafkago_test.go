@@ -184,7 +184,7 @@ func (l *kafkaGoLib) read(topic string, partition int, from int64, n, limit int)
 		return nil, err
 	}
 	defer r.Close()
-	ctx, cancel := context.WithTimeout(l.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(l.ctx, time.Minute)
 	defer cancel()
 	var all []record
 	for len(all) < n {

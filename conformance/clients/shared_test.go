@@ -123,10 +123,10 @@ func until(ctx context.Context, what string, ok func() bool) error {
 	return nil
 }
 
-// settle asks until ok holds, for at most 10 s: what Apache Kafka's controller
+// settle asks until ok holds, for at most a minute: what Apache Kafka's controller
 // has done its broker shows a little later. What is then there is the outcome.
 func settle(ctx context.Context, ok func() bool) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	_ = until(ctx, "the change", ok)
 }

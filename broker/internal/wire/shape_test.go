@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -116,12 +115,8 @@ func TestHostileLengths(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			start := time.Now()
 			if _, err := wire.Check(3, tt.version, tt.body); !errors.Is(err, wire.ErrTruncated) {
 				t.Errorf("Check(3, v%d, % x) = %v, want ErrTruncated", tt.version, tt.body, err)
-			}
-			if took := time.Since(start); took > time.Second {
-				t.Errorf("it took %v", took)
 			}
 		})
 	}

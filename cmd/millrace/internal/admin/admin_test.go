@@ -156,7 +156,7 @@ func join(t *testing.T, f *cli.Flags, group string, opts ...kgo.Opt) *kgo.Client
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := cl.PollRecords(ctx, 1).Err(); err != nil {
 		t.Fatalf("join: %v", err)

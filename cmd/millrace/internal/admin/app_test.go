@@ -41,7 +41,7 @@ func runShop(t *testing.T, f *cli.Flags, dir string, n int64) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tick, limit := time.NewTicker(20*time.Millisecond), time.After(30*time.Second)
+	tick, limit := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
 	defer tick.Stop()
 	for end := int64(0); end < n; {
 		select {
@@ -57,7 +57,7 @@ func runShop(t *testing.T, f *cli.Flags, dir string, n int64) (stop func()) {
 		}
 	}
 	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := a.Close(ctx); err != nil {
 			t.Error(err)
@@ -98,7 +98,7 @@ func lastTotal(t *testing.T, f *cli.Flags, n int, value string) int64 {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	last := int64(-1)
 	for seen := 0; seen < n; {

@@ -49,7 +49,7 @@ func mustProduce(t *testing.T, f *cli.Flags, in string, args ...string) {
 
 func consume(t *testing.T, f *cli.Flags, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out bytes.Buffer
 	if err := execute(ctx, records.NewConsume(f), nil, &out, args); err != nil {
@@ -202,7 +202,7 @@ func TestConsumeFollows(t *testing.T) { clitest.Both(t, consumeFollows) }
 
 func consumeFollows(t *testing.T, f *cli.Flags) {
 	create(t, f, "t", 1)
-	ctx, interrupt := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, interrupt := context.WithTimeout(t.Context(), time.Minute)
 	defer interrupt()
 	out, printed := io.Pipe()
 	done := make(chan error, 1)
