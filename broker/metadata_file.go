@@ -68,6 +68,9 @@ func (id *topicID) UnmarshalText(b []byte) error {
 
 const (
 	metadataName    = "metadata"
+	metadataSpare   = "metadata.spare" // room on the disk for the next one, see keepSpare
+	spareSize       = 64 << 10         // so much longer than twice the metadata a spare is
+	leastSpare      = 4 << 10          // so much longer than the metadata it must be
 	metadataMagic   = "millrace-metadata 1"
 	maxTopicLength  = 249
 	metadataMaxSize = 256 << 20
@@ -163,8 +166,8 @@ func loadMetadata(fsys vfs.FS, dir string) (*metadata, error) {
 // cut may bring back the old one.
 var errNotDurable = errors.New("metadata is not durable")
 
-// save replaces the file of dir. After errNotDurable the new file is there,
-// after any other error the old one, whole.
+// save replaces the file of dir, on a full disk by the spare one. After
+// errNotDurable the new file is there, after any other error the old one, whole.
 func (m *metadata) save(fsys vfs.FS, dir string) error {
 	b, err := m.encode()
 	if err != nil {
@@ -172,7 +175,15 @@ func (m *metadata) save(fsys vfs.FS, dir string) error {
 	}
 	name := filepath.Join(dir, metadataName)
 	temp := name + ".tmp"
-	if err := writeFile(fsys, temp, b); err != nil {
+	if err = writeFile(fsys, temp, b); vfs.IsFull(err) {
+		temp = filepath.Join(dir, metadataSpare)
+		if serr := overwrite(fsys, temp, b); serr != nil {
+			err = fmt.Errorf("%w, and into the spare file: %w", err, serr)
+		} else {
+			err = nil
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("save metadata: %w", err)
 	}
 	if err := fsys.Rename(temp, name); err != nil {
@@ -184,14 +195,59 @@ func (m *metadata) save(fsys vfs.FS, dir string) error {
 	return nil
 }
 
+// keepSpare sees to it that there is a file of zeros into which the next metadata
+// can be written on a full disk: topics can be deleted and their retention be
+// shortened there. size is that of the metadata now.
+func keepSpare(fsys vfs.FS, dir string, size int) error {
+	name := filepath.Join(dir, metadataSpare)
+	if info, err := fsys.Stat(name); err == nil && info.Size() >= int64(size+leastSpare) {
+		return nil
+	}
+	err := writeFile(fsys, name, make([]byte, 2*size+spareSize))
+	if vfs.IsFull(err) {
+		err = writeFile(fsys, name, make([]byte, size+leastSpare))
+	}
+	if err != nil {
+		return fmt.Errorf("keep room for metadata: %w", err)
+	}
+	return nil
+}
+
+// overwrite puts b in the place of the bytes of a file that is longer.
+func overwrite(fsys vfs.FS, name string, b []byte) (err error) {
+	f, err := fsys.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if size < int64(len(b)) {
+		return fmt.Errorf("%s has %d bytes, %d are needed", name, size, len(b))
+	}
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return err
+	}
+	if err := f.Truncate(int64(len(b))); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// writeFile writes a file anew and syncs it. After an error it is gone.
 func writeFile(fsys vfs.FS, name string, b []byte) (err error) {
 	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := f.WriteAt(b, 0); err != nil {
-		return err
+	_, err = f.WriteAt(b, 0)
+	if err == nil {
+		err = f.Sync()
 	}
-	return f.Sync()
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = fsys.Remove(name)
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -191,6 +192,7 @@ func (r *registry) remove(ctx context.Context, id topicID) error {
 		// It is deleted all the same; the next start removes the rest.
 		r.log.Warn("the folder of a deleted topic could not be removed", "topic", t.name, "topic_id", t.id.String(), "err", err)
 	}
+	r.keepSpare()
 	return err
 }
 
@@ -229,5 +231,19 @@ func (r *registry) save(meta *metadata) error {
 	if err == nil || errors.Is(err, errNotDurable) {
 		r.meta = meta
 	}
+	if err == nil {
+		r.keepSpare()
+	}
 	return err
+}
+
+// keepSpare makes room for the next metadata, if the disk has some. The turn is held.
+func (r *registry) keepSpare() {
+	info, err := r.cfg.FS.Stat(filepath.Join(r.cfg.Dir, metadataName))
+	if err == nil {
+		err = keepSpare(r.cfg.FS, r.cfg.Dir, int(info.Size()))
+	}
+	if err != nil {
+		r.log.Warn("the next change of topics or configs may find no room", "err", err)
+	}
 }

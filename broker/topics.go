@@ -117,6 +117,7 @@ func openRegistry(ctx context.Context, cfg *Config, m *brokerMetrics) (*registry
 		return nil, err
 	}
 	r.meta, r.clusterID = meta, meta.ClusterID
+	r.keepSpare()
 	r.defaults.Store(r.layersOf(meta))
 	r.groups.Store(&meta.GroupConfigs)
 	if err := r.removeLeftOvers(); err != nil {

@@ -137,8 +137,8 @@ func (s *script) identity(e reflect.Value, id string) string {
 	var parts []string
 	for _, name := range identities {
 		f := e.FieldByName(name)
-		if !f.IsValid() || f.Kind() == reflect.Slice {
-			continue
+		if !f.IsValid() || f.Kind() == reflect.Slice || name == "NodeID" && e.FieldByName("Key").IsValid() {
+			continue // which node coordinates is the answer, not what was asked for
 		}
 		part := map[string]string{}
 		s.field(part, "", name, f, e)

@@ -65,6 +65,8 @@ func Shared(t testing.TB) *Kafka {
 
 func start(t testing.TB, cfg kafkanode.Config) *Kafka {
 	t.Helper()
+	// Tests write records of 1970, which retention would take half a minute after the start.
+	cfg.Props = append([]string{"log.initial.task.delay.ms=86400000"}, cfg.Props...)
 	node, err := kafkanode.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

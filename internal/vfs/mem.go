@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ type Mem struct {
 	mu    sync.RWMutex
 	root  *node
 	locks map[string]bool
+	limit int64 // see Limit; 0: none
 
 	// Of a CrashMem, see there:
 	crashes bool    // remember what was not synced
@@ -70,6 +72,38 @@ func (m *Mem) update(fn func() (effects int, err error)) error {
 		}
 	}
 	return err
+}
+
+// Limit makes a disk of so many bytes: files take blocks of 4 KiB of it, folders and
+// names nothing, and what needs more fails with syscall.ENOSPC, a write after the
+// bytes that fit. What is written over itself needs none. 0 is no limit.
+func (m *Mem) Limit(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = bytes
+}
+
+// room is the length to which a file of so many bytes may grow. The caller holds mu.
+func (m *Mem) room(n *node) int64 {
+	if m.limit == 0 {
+		return math.MaxInt64
+	}
+	return blocks(n.content.size) + max(0, m.limit-used(m.root))/blockSize*blockSize
+}
+
+const blockSize = 4096
+
+func blocks(size int64) int64 { return (size + blockSize - 1) / blockSize * blockSize }
+
+func used(n *node) int64 {
+	if n.entries == nil {
+		return blocks(n.content.size)
+	}
+	sum := int64(0)
+	for _, child := range n.entries {
+		sum += used(child)
+	}
+	return sum
 }
 
 func split(name string) []string {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -59,10 +60,19 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	return len(p), f.m.update(func() (int, error) {
+	n := len(p)
+	err := f.m.update(func() (int, error) {
+		if room := f.m.room(f.n); off+int64(n) > room {
+			n = int(max(0, room-off))
+			if n > 0 {
+				f.n.write(p[:n], off, f.m.crashes)
+			}
+			return min(n, 1), f.fail("write", syscall.ENOSPC)
+		}
 		f.n.write(p, off, f.m.crashes)
 		return 1, nil
 	})
+	return n, err
 }
 
 func (f *memFile) Truncate(size int64) error {
@@ -73,6 +83,9 @@ func (f *memFile) Truncate(size int64) error {
 		return f.fail("truncate", fs.ErrInvalid)
 	}
 	return f.m.update(func() (int, error) {
+		if size > f.m.room(f.n) {
+			return 0, f.fail("truncate", syscall.ENOSPC)
+		}
 		f.n.truncate(size, f.m.crashes)
 		return 1, nil
 	})

@@ -7,9 +7,11 @@
 package vfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // FS is a file system. Paths are those of package path/filepath. Errors about
@@ -59,6 +61,12 @@ type Spacer interface {
 	// Space is how many bytes the disk of a folder has, and how many of them can
 	// be written to yet. The error is errors.ErrUnsupported where nobody knows.
 	Space(name string) (total, usable int64, err error)
+}
+
+// IsFull reports whether an operation failed for want of room: on the disk, or in
+// what one user may have of it.
+func IsFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // OSFile is what File gives where it lies on the real disk: for sendfile.

@@ -231,3 +231,40 @@ func TestLock(t *testing.T) {
 		must(t, again.Close())
 	})
 }
+
+func TestLimit(t *testing.T) {
+	m := vfs.NewCrashMem()
+	m.Limit(3 * 4096)
+	create := func(name string) vfs.File {
+		t.Helper()
+		f, err := m.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	a, b := create("/a"), create("/b")
+	write := func(f vfs.File, n int, off int64, want int) {
+		t.Helper()
+		got, err := f.WriteAt(make([]byte, n), off)
+		if got != want || (err != nil) != (n != want) || err != nil && !vfs.IsFull(err) {
+			t.Errorf("write of %d bytes at %d = %d, %v, want %d", n, off, got, err, want)
+		}
+	}
+	write(a, 1, 0, 1)
+	write(b, 10_000, 0, 2*4096)
+	write(a, 4095, 1, 4095) // its block is its own
+	write(a, 1, 4096, 0)
+	write(b, 4096, 4096, 4096)
+	if err := a.Truncate(5000); !vfs.IsFull(err) {
+		t.Errorf("truncate = %v", err)
+	}
+	if err := b.Truncate(4096); err != nil {
+		t.Error(err)
+	}
+	write(a, 4096, 4096, 4096)
+	if err := m.Remove("/b"); err != nil {
+		t.Error(err)
+	}
+	write(a, 4096, 8192, 4096)
+}

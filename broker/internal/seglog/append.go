@@ -227,6 +227,7 @@ func (l *Log) pruneSnapshots() {
 // dirFiles is what a log's folder holds, each list in order of offsets.
 type dirFiles struct {
 	segments, snapshots []int64
+	moved               []int64 // log start offsets that checkpoints have as their names
 	swaps               []swap
 	strays              []string // files unfinished or on their way out, and indexes without their log file
 }
@@ -242,6 +243,8 @@ func (l *Log) listFiles() (dirFiles, error) {
 			d.segments = append(d.segments, base)
 		} else if at, ok := parseName(e.Name(), snapshotSuffix); ok {
 			d.snapshots = append(d.snapshots, at)
+		} else if at, ok := parseName(e.Name(), startSuffix); ok {
+			d.moved = append(d.moved, at)
 		} else if w, ok := parseSwap(e.Name()); ok {
 			d.swaps = append(d.swaps, w)
 		}

@@ -5,7 +5,9 @@ package seglog
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"path/filepath"
 )
 
@@ -15,9 +17,12 @@ import (
 //	cleaner-checkpoint  "MRCC" | version uint16 = 1 | compacted up to int64 | sparse up to int64 | CRC
 //	.clean      "MRCL" | version uint16 = 1 | log end offset int64 | base of the last segment int64 | its bytes int64 | CRC
 //
-// The CRC-32C, a uint32, is of all before it.
+// The CRC-32C, a uint32, is of all before it. Where the disk is full the checkpoint
+// is not written anew but renamed: in <offset>.checkpoint the name is what tells the log
+// start offset.
 const (
 	checkpointName = "checkpoint"
+	startSuffix    = ".checkpoint"
 	cleanName      = ".clean"
 	cleanerName    = "cleaner-checkpoint"
 	epochsName     = "leader-epoch-checkpoint"
@@ -75,6 +80,32 @@ func (l *Log) readMark(name, magic string, n int) ([]int64, error) {
 	return decodeMark(magic, n, p)
 }
 
+// readCheckpoint reads the checkpoint under its own name and under those that it has
+// got on a full disk. A crash may leave several: the log start offset and the recovery
+// point never move back, so the highest of each holds.
+func (l *Log) readCheckpoint(moved []int64) (start, recovery int64, err error) {
+	point, err := l.readMark(checkpointName, checkpointMagic, checkpointFields)
+	if err == nil {
+		start, recovery = point[0], point[1]
+	} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errMark) {
+		return 0, 0, fmt.Errorf("read checkpoint: %w", err)
+	}
+	l.moved = moved
+	for _, at := range moved {
+		name := fileName("", at, startSuffix)
+		point, merr := l.readMark(name, checkpointMagic, checkpointFields)
+		switch start = max(start, at); {
+		case merr == nil:
+			err, recovery = nil, max(recovery, point[1])
+		case !errors.Is(merr, errMark):
+			return 0, 0, fmt.Errorf("read %s: %w", name, merr)
+		case err != nil:
+			err = merr
+		}
+	}
+	return start, recovery, err
+}
+
 // writeCheckpoint makes the log start offset and the recovery point durable, and
 // before them the leader epochs: a recovery reads no batch below the recovery
 // point to find epochs. The caller holds meta.
@@ -91,7 +122,29 @@ func (l *Log) writeCheckpoint(start, recovery int64) error {
 		return err
 	}
 	l.recovery.Store(recovery)
+	for _, at := range l.moved {
+		err := l.cfg.FS.Remove(fileName(l.cfg.Dir, at, startSuffix))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.cfg.Logger.Warn("remove old checkpoint", "dir", l.cfg.Dir, "offset", at, "cause", err)
+		}
+	}
+	l.moved = nil
 	return nil
+}
+
+// renameCheckpoint makes start the log start offset, durably, on a disk that has
+// no room for a checkpoint. The recovery point stays. The caller holds meta.
+func (l *Log) renameCheckpoint(start int64) error {
+	to := fileName(l.cfg.Dir, start, startSuffix)
+	err := l.cfg.FS.Rename(filepath.Join(l.cfg.Dir, checkpointName), to)
+	if n := len(l.moved); n > 0 && errors.Is(err, fs.ErrNotExist) {
+		err = l.cfg.FS.Rename(fileName(l.cfg.Dir, l.moved[n-1], startSuffix), to)
+	}
+	if err != nil {
+		return err
+	}
+	l.moved = append(l.moved, start)
+	return l.cfg.FS.SyncDir(l.cfg.Dir)
 }
 
 // writeCleaned makes the cleaner's offsets durable: all below cleaned was compacted,

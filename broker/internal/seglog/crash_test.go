@@ -30,6 +30,7 @@ type trace struct {
 	seed    uint64
 	disk    *vfs.CrashMem
 	cfg     seglog.Config
+	limit   int64 // of the disk that goes on after a crash
 	crashes int   // ways to crash at each effect
 	id      int64 // of its idempotent producer
 	log     *seglog.Log
@@ -127,6 +128,7 @@ func (tr *trace) goOnAfterCrash(rng *rand.Rand) {
 	must(tr.t, old.Close())
 	tr.crashes, tr.disk, tr.cfg.FS = crashes, disk, disk
 	disk.OnEffect(tr.crash)
+	disk.Limit(tr.limit)
 	tr.open()
 	start, end := tr.log.LogStartOffset(), tr.log.LogEndOffset()
 	if int(end) > len(tr.values) { // it begins anew behind a gap: so does the producer

@@ -42,7 +42,10 @@ func writeFile(fsys vfs.FS, name string, b []byte) error {
 		return err
 	}
 	_, err = f.WriteAt(b, 0)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = fsys.Remove(name) // half of it is worth nothing, and may be what the disk lacks
+	}
+	return err
 }
 
 // replaceFile puts b in the place of a file: after a crash there is the old
@@ -59,6 +62,7 @@ func replaceFile(fsys vfs.FS, name string, b []byte, points ...failpoint.Name) e
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
+		_ = fsys.Remove(temp)
 		return err
 	}
 	for _, p := range points {

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/vfs"
 )
 
 // maxRelative is how far an offset may lie from the base of its segment: the
@@ -46,6 +49,7 @@ type Log struct {
 	cleaned   atomic.Int64  // all below was compacted; written under meta
 	sparse    atomic.Int64  // batches may be missing below, not above; written under meta
 	covered   atomic.Int64  // a durable snapshot tells of the producers before it; written under meta
+	moved     []int64       // guarded by meta: checkpoints that are called after these log start offsets, rising
 	retired   []retiredFile // guarded by meta: files that wait for their removal
 	unswapped error         // guarded by meta: why no compaction may follow until the log is opened anew
 
@@ -107,31 +111,44 @@ func (l *Log) DeleteRecords(upTo int64) (logStartOffset int64, err error) {
 }
 
 // moveStart makes upTo the log start offset, durably, before it removes what lies
-// below. The caller holds meta.
+// below. A full disk does not keep it from that: the checkpoint is then renamed, what a
+// snapshot covers already is removed at once, and the rest when there is room for
+// another snapshot. The caller holds meta.
 func (l *Log) moveStart(upTo int64) error {
-	durable, err := l.keepProducers(upTo)
+	delay := l.Tuning().FileDeleteDelay
+	covered, err := l.keepProducers(upTo)
+	if err == nil {
+		l.epochs.deleteBefore(upTo)
+		err = l.writeCheckpoint(upTo, covered)
+	}
+	switch {
+	case err == nil:
+		l.covered.Store(max(covered, l.covered.Load()))
+	case vfs.IsFull(err) && l.failed() == nil:
+		l.cfg.Logger.Warn("the disk is full: deleted records go at once", "dir", l.cfg.Dir, "log_start_offset", upTo, "cause", err)
+		if err := l.renameCheckpoint(upTo); err != nil {
+			return err
+		}
+		delay = 0
+		err = l.sweep(time.Time{})
+	}
 	if err != nil {
 		return err
 	}
-	l.epochs.deleteBefore(upTo)
-	if err := l.writeCheckpoint(upTo, durable); err != nil {
-		return err
-	}
 	l.start.Store(upTo)
-	l.discard(l.dropBelow(upTo))
+	l.discard(l.dropBelow(upTo), delay)
 	return nil
 }
 
 // keepProducers writes a snapshot of the producers' state if segments below upTo are
 // to go that no snapshot covers, being sealed a moment ago: a recovery could not tell
-// any more that a batch which comes again was there. It returns the recovery point that
-// makes the snapshot count. The caller holds meta.
-func (l *Log) keepProducers(upTo int64) (recovery int64, err error) {
-	recovery = l.recovery.Load()
+// any more that a batch which comes again was there. It returns the offset of the newest
+// snapshot, which counts once the recovery point is there. The caller holds meta.
+func (l *Log) keepProducers(upTo int64) (covered int64, err error) {
 	segs := *l.segs.Load()
 	n := below(segs, upTo)
-	if n == 0 || segs[n].base <= l.covered.Load() {
-		return recovery, nil
+	if covered = l.covered.Load(); n == 0 || segs[n].base <= covered {
+		return covered, nil
 	}
 	l.mu.Lock()
 	end := l.end.Load()
@@ -146,8 +163,7 @@ func (l *Log) keepProducers(upTo int64) (recovery int64, err error) {
 	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
 		return 0, err
 	}
-	l.covered.Store(end)
-	return max(recovery, end), nil
+	return end, nil
 }
 
 // below is how many segments end at or below start, without the last one.

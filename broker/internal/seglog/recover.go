@@ -10,6 +10,8 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+
+	"github.com/millrace/millrace/internal/vfs"
 )
 
 // Open opens the log in cfg.Dir, or makes an empty one. After an unclean stop it
@@ -40,6 +42,7 @@ type recovery struct {
 	segs  []*segment
 	files dirFiles
 
+	marked  bool  // there is a checkpoint
 	start   int64 // log start offset
 	durable int64 // recovery point: all below was durable
 	clean   bool  // the log was closed, nothing needs a check
@@ -79,10 +82,10 @@ func (r *recovery) makeDir() error {
 // readMarks reads the marks of a clean stop, if there are any, and the checkpoint.
 func (r *recovery) readMarks() error {
 	l := r.l
-	point, err := l.readMark(checkpointName, checkpointMagic, checkpointFields)
+	start, durable, err := l.readCheckpoint(r.files.moved)
 	switch {
 	case err == nil:
-		r.start, r.durable = point[0], point[1]
+		r.marked, r.start, r.durable = true, start, durable
 	case len(r.files.segments) == 0 && errors.Is(err, fs.ErrNotExist): // a new log
 	case len(r.files.segments) == 0 && errors.Is(err, errMark): // where to go on from is lost
 		return &CorruptError{File: filepath.Join(l.cfg.Dir, checkpointName), Cause: err}
@@ -90,7 +93,7 @@ func (r *recovery) readMarks() error {
 		r.start, r.durable = r.files.segments[0], r.files.segments[0]
 		l.cfg.Logger.Warn("no usable checkpoint: all batches are checked", "dir", l.cfg.Dir, "cause", err)
 	default:
-		return fmt.Errorf("read checkpoint: %w", err)
+		return err
 	}
 	if err := r.readCleaned(); err != nil {
 		return err
@@ -444,7 +447,9 @@ func (r *recovery) sync() error {
 	l := r.l
 	for i, s := range r.segs {
 		if sealed := i < len(r.segs)-1; sealed && s.idx != nil {
-			if err := s.writeIndex(true); err != nil {
+			if err := s.writeIndex(true); vfs.IsFull(err) {
+				l.cfg.Logger.Warn("the disk is full: an index stays in memory", "file", s.path, "cause", err)
+			} else if err != nil {
 				return err
 			}
 		}
@@ -466,7 +471,12 @@ func (r *recovery) sync() error {
 		}
 	}
 	l.flush.listed = created
-	return l.writeCheckpoint(r.start, l.end.Load())
+	err := l.writeCheckpoint(r.start, l.end.Load())
+	if r.marked && vfs.IsFull(err) { // the next recovery begins where this one did
+		l.cfg.Logger.Warn("the disk is full: the recovery point stays", "dir", l.cfg.Dir, "cause", err)
+		return nil
+	}
+	return err
 }
 
 // readAge takes the time of a segment's first batch as its beginning.

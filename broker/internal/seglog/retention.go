@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"slices"
 	"time"
+
+	"github.com/millrace/millrace/internal/vfs"
 )
 
 // A Retention says what a log may keep. Negative values are no limit.
@@ -32,12 +34,12 @@ func (l *Log) Retain(r Retention, limit int64, now time.Time) (removed int, err 
 		return 0, fmt.Errorf("retain: %w", err)
 	}
 	if n == len(segs) {
-		rolled, err := l.rollAt(end)
-		if err != nil {
-			return 0, fmt.Errorf("retain: %w", err)
-		}
-		if !rolled { // a record has come
+		rolled, rerr := l.rollAt(end)
+		if !rolled { // a record has come, or there is no room for another segment
 			n, start = n-1, segs[n-1].base
+		}
+		if rerr != nil && (n == 0 || !vfs.IsFull(rerr)) {
+			return 0, fmt.Errorf("retain: %w", rerr)
 		}
 	}
 	if n == 0 {
@@ -130,10 +132,9 @@ type retiredFile struct {
 	due  time.Time
 }
 
-// discard removes segments that are off the list: at once, or after the delay
-// that is configured. A crash leaves that to the next Open. The caller holds meta.
-func (l *Log) discard(gone []*segment) {
-	delay := l.Tuning().FileDeleteDelay
+// discard removes segments that are off the list: at once, or after a delay. A
+// crash leaves that to the next Open. The caller holds meta.
+func (l *Log) discard(gone []*segment, delay time.Duration) {
 	for _, s := range gone {
 		s.retire()
 		err := l.removeIndex(s.base)
@@ -173,9 +174,15 @@ func (l *Log) Sweep(now time.Time) error {
 	if l.closed.Load() {
 		return nil
 	}
+	return l.sweep(now)
+}
+
+// sweep removes the files whose delay is over at now, all if now is zero. The caller
+// holds meta.
+func (l *Log) sweep(now time.Time) error {
 	var errs []error
 	l.retired = slices.DeleteFunc(l.retired, func(r retiredFile) bool {
-		if r.due.After(now) {
+		if r.due.After(now) && !now.IsZero() {
 			return false
 		}
 		if err := l.cfg.FS.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {

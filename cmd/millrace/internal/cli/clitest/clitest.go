@@ -28,5 +28,5 @@ func Broker(t testing.TB) *cli.Flags {
 		}
 	})
 	t.Setenv("MILLRACE_BROKERS", b.Addr())
-	return &cli.Flags{Brokers: b.Addr(), Timeout: 10 * time.Second, Dial: b.Dial}
+	return &cli.Flags{Brokers: b.Addr(), Timeout: time.Minute, Dial: b.Dial}
 }

@@ -21,7 +21,7 @@ func Both(t *testing.T, test func(t *testing.T, f *cli.Flags)) {
 	t.Run("on Apache Kafka", func(t *testing.T) {
 		k := kafkatest.Shared(t)
 		t.Setenv("MILLRACE_BROKERS", k.Addr)
-		f := &cli.Flags{Brokers: k.Addr, Timeout: 10 * time.Second}
+		f := &cli.Flags{Brokers: k.Addr, Timeout: time.Minute}
 		empty(t, f)
 		test(t, f)
 	})
@@ -63,7 +63,7 @@ func empty(t *testing.T, f *cli.Flags) {
 // Kafka does so some time after its controller has made a change.
 func Await(t testing.TB, f *cli.Flags, ok func(topics kadm.TopicDetails) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := f.Admin(ctx, func(ctx context.Context, adm *kadm.Client, _ *kgo.Client) error {
 		for {
