@@ -35,12 +35,15 @@ type Config struct {
 	OpenBytes int64
 	// MemoryLimit is the memory, in bytes, that the application's state and the records
 	// in its hands may take: what is not committed, what stores keep to answer reads,
-	// the caches and write buffers of Stores (unless its own options say otherwise), and
-	// what was fetched and is not processed. Commits come early when it is used much, and
-	// records wait when it is used up, while brokers are away for instance. Not in it are
-	// what functions of the program keep, and state.Memory(), which holds all in memory.
-	// Garbage is not in it either: GOMEMLIMIT bounds that, see [HeapLimit]. Several
-	// applications of a process have a limit each. 512 MiB.
+	// the caches and write buffers of Stores (unless its own options say otherwise), what
+	// was fetched and is not processed, as it is when decoded, and what is on its way to
+	// the brokers. Commits come early when it is used much, and records wait when it is
+	// used up, while brokers are away for instance. Not in it are what functions of the
+	// program keep, and state.Memory(), which holds all in memory; one batch of each
+	// partition, however large it is; and what an idle program takes. Garbage is not in it
+	// either: GOMEMLIMIT bounds that, see [HeapLimit]. With it the resident memory stays
+	// within five quarters of the limit above the idle size; docs/guide/streams.md has the parts.
+	// Several applications of a process have a limit each. 512 MiB.
 	MemoryLimit int64
 	// ReplicationFactor of the internal topics. The broker's default.
 	ReplicationFactor int16
@@ -136,13 +139,14 @@ const (
 )
 
 // HeapLimit is the limit of Go's heap, for debug.SetMemoryLimit, that fits to a
-// MemoryLimit: with it the garbage collector works as hard as the limit needs. What
-// the backend of the stores takes outside of the heap is beside it.
+// MemoryLimit: with it the garbage collector works as hard as the limit needs. It is
+// three quarters, of which five eighths may be in use, and a base. What the backend of
+// the stores takes outside of the heap is beside it.
 func HeapLimit(memoryLimit int64) int64 {
 	if memoryLimit == 0 {
 		memoryLimit = runtime.DefaultMemoryLimit
 	}
-	return memoryLimit/8*7 + heapBase
+	return memoryLimit/4*3 + heapBase
 }
 
 // heapBase is what a program takes that does nothing, in bytes.

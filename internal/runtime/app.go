@@ -246,7 +246,8 @@ func (a *App) connect(ctx context.Context) error {
 		Topics: topics, Resets: a.resets, Instance: a.instance(),
 		SessionTimeout: a.cfg.SessionTimeout, RebalanceTimeout: a.cfg.RebalanceTimeout,
 		Assigned: a.assigned, Revoked: a.revoked, Lost: a.lost,
-		Balancing: a.balancing(),
+		Balancing:   a.balancing(),
+		FetchMemory: a.cfg.MemoryLimit / 16, PartitionMemory: a.partitionMemory(),
 	})
 	if err != nil {
 		return err

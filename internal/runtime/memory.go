@@ -15,15 +15,18 @@ const DefaultMemoryLimit = 512 << 20
 
 // The limit is shared out: three quarters are the stores' budget (half of it for layers
 // and caches, half for the backend), an eighth is for what is fetched and not processed,
-// a sixteenth for what is on its way to the brokers; fetches have the rest.
+// a sixteenth for what is on its way to the brokers, a sixteenth for what one fetch
+// brings. Tasks that are restored have no queues yet: what they read has that share.
 const (
 	leastQueue  = 32 << 10
 	leastFlight = 256 << 10
 	mostFlight  = 32 << 20
+	leastRead   = 256 << 10
 )
 
 // FetchBytes is how much may be fetched at once for a memory limit, of all partitions and
-// of one, in bytes: as it comes, compressed perhaps, and each input can be a fetch ahead.
+// of one, in bytes: as it comes, compressed perhaps. Where it grows too much when it is
+// decoded, less is fetched: see link.MemberConfig.FetchMemory.
 func FetchBytes(limit int64) (all, partition int32) {
 	if limit == 0 {
 		limit = DefaultMemoryLimit
@@ -55,6 +58,7 @@ type memory struct {
 func newMemory(cfg *Config) *memory {
 	m := &memory{limit: cfg.MemoryLimit, budget: cfg.StoreOptions.Budget}
 	def(&cfg.Link.MaxInFlight, flightBytes(m.limit))
+	def(&cfg.Link.ReadMemory, max(m.limit/8/int64(cfg.Restorers), leastRead))
 	if m.budget == nil {
 		m.budget = state.NewBudget(m.limit / 4 * 3)
 		cfg.StoreOptions.Budget = m.budget
@@ -121,12 +125,23 @@ func (a *App) roomier() {
 	}
 }
 
-// queueBytes is how much of a task may be fetched and not processed: what the
-// configuration says, within its share of the limit if all tasks were here.
+// queueBytes is how much of a task may be fetched and not processed before its inputs
+// are held: what the configuration says, within half of its share of the limit if all
+// tasks were here. The other half is for the last fetch.
 func (a *App) queueBytes() int64 {
 	tasks := a.tasksOf(func(*plan.Sub) bool { return true })
 	share := a.memory.limit / 8 / int64(max(tasks, 1))
-	return min(a.cfg.QueueBytes, max(share, leastQueue))
+	return min(a.cfg.QueueBytes, max(share, leastQueue)/2)
+}
+
+// partitionMemory is what one fetch may bring of a partition: as much as the queue of
+// any input takes.
+func (a *App) partitionMemory() int64 {
+	most := 1
+	for _, s := range a.plan.Subs {
+		most = max(most, len(s.Sources))
+	}
+	return a.queueBytes() / int64(most)
 }
 
 // hurried tells whether the stores of all tasks together ask for a commit, and this

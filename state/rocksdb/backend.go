@@ -7,6 +7,14 @@
 // There is no write-ahead log. Families are flushed one by one, so after a crash
 // two stores of a task may be of two moments; each one's header lies in its own
 // family and was written in one batch with its data, so each says truly of which.
+//
+// All DBs of a backend share one cache, to which their write buffers, and the indexes
+// and filters of their tables are charged. Outside of it are some 100 KiB a DB, what a
+// flush or a compaction has in its hands (two run at a time, a few MiB each), and what
+// the C library keeps of what was freed. With glibc that would grow with the number of
+// threads: on the first Open the arenas of malloc are limited to two, and what is large is
+// given back at once, for the whole process, unless MALLOC_ARENA_MAX,
+// MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ or GLIBC_TUNABLES say otherwise.
 package rocksdb
 
 import (
@@ -37,11 +45,34 @@ func (o option) apply(l *limits) { o(l) }
 type limits struct {
 	blockCache, writeBuffers int64
 
-	chosen bool // by options: UseBudget leaves them
+	dbs    int64 // that share them, 0 if that is not known
+	chosen bool  // by options: UseBudget leaves them
+}
+
+// memtable is up to which size in bytes the writes of one store gather: every one has
+// structures in proportion to it from the first write on, which many DBs would fill
+// the write buffers with.
+func (l *limits) memtable() int64 {
+	share := 4 * l.writeBuffers / max(l.dbs, 1) // some are busier than others
+	return min(max(min(share, l.writeBuffers/2), 1<<20), 64<<20)
+}
+
+// arenaBlock is how much memory in bytes a memtable takes at once.
+func (l *limits) arenaBlock() int64 { return min(max(l.memtable()/16, 64<<10), 256<<10) }
+
+// shardBits is the logarithm of the number of parts of the cache, each with a lock: a
+// filter of a big table must fit well into one of them.
+func (l *limits) shardBits() int {
+	bits := 0
+	for bits < 6 && (l.blockCache+l.writeBuffers)>>(bits+1) >= 16<<20 {
+		bits++
+	}
+	return bits
 }
 
 // BlockCache sets the memory of the cache of blocks that all DBs of the backend
-// share, in bytes. The default is 64 MiB.
+// share, in bytes: indexes and filters of tables are in it. The default is 64 MiB. What
+// write buffers leave of their own part is used for blocks as well.
 func BlockCache(bytes int64) Option {
 	return option(func(l *limits) { l.blockCache, l.chosen = bytes, true })
 }
@@ -81,11 +112,12 @@ func (b *backend) String() string { return kind }
 func (b *backend) Dir() string    { return b.root.Dir() }
 
 // UseBudget implements [state.Budgeted].
-func (b *backend) UseBudget(to *state.Budget, _ int) {
+func (b *backend) UseBudget(to *state.Budget, dbs int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.shared == nil && !b.limits.chosen {
 		Budget(to).apply(&b.limits)
+		b.limits.dbs = int64(dbs)
 	}
 }
 

@@ -146,7 +146,13 @@ func (b *base) apply(w *state.Writes, h state.Header) error {
 	}
 	b.unflushed.Add(w.Bytes())
 	b.pending.Store(true)
-	return nil
+	if int64(b.db.shared.buffers.MemoryUsage()) <= b.db.shared.mostBuffers {
+		return nil
+	}
+	// Files are written more slowly than what is applied comes: wait for this one, and
+	// those before it. The library's own way would wait for ever, if what takes the memory
+	// were in DBs that nothing is written to any more.
+	return b.flush()
 }
 
 // Load implements [state.Base]. A big load becomes one table, header included, that
@@ -219,6 +225,10 @@ func (b *base) Flush() error {
 		return state.ErrClosed
 	}
 	defer b.db.gate.Leave()
+	return b.flush()
+}
+
+func (b *base) flush() error {
 	size := b.unflushed.Load()
 	if err := b.db.r.FlushCF(b.family, b.db.shared.flush); err != nil {
 		return fmt.Errorf("rocksdb flush: %w", classify(err))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/linxGnu/grocksdb"
@@ -23,43 +24,75 @@ const built = true
 type shared struct {
 	cache   *grocksdb.Cache
 	buffers *grocksdb.WriteBufferManager
-	table   *grocksdb.BlockBasedTableOptions
-	opts    *grocksdb.Options
-	read    *grocksdb.ReadOptions
-	write   *grocksdb.WriteOptions
-	flush   *grocksdb.FlushOptions
-	ingest  *grocksdb.IngestExternalFileOptions
-	env     *grocksdb.EnvOptions
+	// mostBuffers is where those who write wait for room in buffers: half of the cache
+	// is left for blocks.
+	mostBuffers int64
+
+	table  *grocksdb.BlockBasedTableOptions
+	opts   *grocksdb.Options
+	unused *grocksdb.Options // of the family that each DB has and that no store is in
+	read   *grocksdb.ReadOptions
+	write  *grocksdb.WriteOptions
+	flush  *grocksdb.FlushOptions
+	ingest *grocksdb.IngestExternalFileOptions
+	env    *grocksdb.EnvOptions
 }
 
 const (
-	memtableBytes   = 64 << 20
-	arenaBlockBytes = 256 << 10 // taken at once by each memtable
-	levels          = 7
+	levels = 7
+	// readaheadBytes is what a compaction reads at once of each of its inputs.
+	readaheadBytes = 256 << 10
 )
 
 func newShared(l limits) *shared {
+	tuneMalloc()
+	cache := newCache(l)
 	s := &shared{
-		cache:   grocksdb.NewLRUCache(uint64(l.blockCache)),
-		buffers: grocksdb.NewWriteBufferManager(int(l.writeBuffers), false),
-		table:   grocksdb.NewDefaultBlockBasedTableOptions(),
-		opts:    grocksdb.NewDefaultOptions(),
-		read:    grocksdb.NewDefaultReadOptions(),
-		write:   grocksdb.NewDefaultWriteOptions(),
-		flush:   grocksdb.NewDefaultFlushOptions(),
-		ingest:  grocksdb.NewDefaultIngestExternalFileOptions(),
-		env:     grocksdb.NewDefaultEnvOptions(),
+		cache: cache,
+		// Charged to the cache, which gives up blocks for them: the sum is bounded.
+		buffers:     grocksdb.NewWriteBufferManagerWithCache(int(l.writeBuffers), cache, false),
+		mostBuffers: l.writeBuffers + l.blockCache/2,
+		table:       grocksdb.NewDefaultBlockBasedTableOptions(),
+		opts:        grocksdb.NewDefaultOptions(),
+		unused:      grocksdb.NewDefaultOptions(),
+		read:        grocksdb.NewDefaultReadOptions(),
+		write:       grocksdb.NewDefaultWriteOptions(),
+		flush:       grocksdb.NewDefaultFlushOptions(),
+		ingest:      grocksdb.NewDefaultIngestExternalFileOptions(),
+		env:         grocksdb.NewDefaultEnvOptions(),
 	}
+	s.setTable()
+	s.setOptions(l)
+	s.unused.SetWriteBufferManager(s.buffers)
+	s.unused.SetBlockBasedTableFactory(s.table)
+	s.write.DisableWAL(true)
+	s.ingest.SetMoveFiles(true)
+	return s
+}
+
+// newCache makes the cache of blocks, which holds the write buffers too. A read never
+// fails for want of room in it: blocks that are in use may exceed it for a moment.
+func newCache(l limits) *grocksdb.Cache {
+	opts := grocksdb.NewLRUCacheOptions()
+	defer opts.Destroy()
+	opts.SetCapacity(uint(l.blockCache + l.writeBuffers))
+	opts.SetNumShardBits(l.shardBits())
+	return grocksdb.NewLRUCacheWithOptions(opts)
+}
+
+func (s *shared) setTable() {
 	s.table.SetBlockCache(s.cache)
 	s.table.SetFilterPolicy(grocksdb.NewBloomFilterFull(10))
 	s.table.SetCacheIndexAndFilterBlocks(true) // so that the cache bounds them too
 	s.table.SetPinL0FilterAndIndexBlocksInCache(true)
+}
 
+func (s *shared) setOptions(l limits) {
 	s.opts.SetCreateIfMissing(true)
 	s.opts.SetBlockBasedTableFactory(s.table)
 	s.opts.SetWriteBufferManager(s.buffers)
-	s.opts.SetWriteBufferSize(memtableBytes)
-	s.opts.SetArenaBlockSize(arenaBlockBytes)
+	s.opts.SetWriteBufferSize(uint64(l.memtable()))
+	s.opts.SetArenaBlockSize(uint64(l.arenaBlock()))
 	s.opts.SetMemtableWholeKeyFiltering(true)
 	s.opts.SetMemTablePrefixBloomSizeRatio(0.01)
 	s.opts.SetAllowConcurrentMemtableWrites(false) // one writer a task
@@ -72,12 +105,10 @@ func newShared(l limits) *shared {
 	s.opts.SetCompressionPerLevel(perLevel)
 	s.opts.SetInfoLogLevel(grocksdb.WarnInfoLogLevel)
 	s.opts.SetKeepLogFileNum(2)
+	s.opts.SetMaxBackgroundJobs(max(2, runtime.GOMAXPROCS(0))) // of all DBs
 	s.opts.SetStatsDumpPeriodSec(0)
 	s.opts.SetStatsPersistPeriodSec(0)
-
-	s.write.DisableWAL(true)
-	s.ingest.SetMoveFiles(true)
-	return s
+	s.opts.CompactionReadaheadSize(readaheadBytes)
 }
 
 func (s *shared) destroy() {
@@ -86,6 +117,7 @@ func (s *shared) destroy() {
 	s.flush.Destroy()
 	s.write.Destroy()
 	s.read.Destroy()
+	s.unused.Destroy()
 	s.opts.Destroy()
 	s.table.Destroy()
 	s.buffers.Destroy()
@@ -117,6 +149,9 @@ func openDB(dir string, s *shared, left func()) (state.DB, error) {
 	opts := make([]*grocksdb.Options, len(names))
 	for i := range opts {
 		opts[i] = s.opts
+		if names[i] == "default" {
+			opts[i] = s.unused
+		}
 	}
 	r, handles, err := grocksdb.OpenDbColumnFamilies(s.opts, dir, names, opts)
 	if err != nil {

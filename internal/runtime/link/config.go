@@ -37,6 +37,9 @@ type Config struct {
 	// MaxRecordBytes is the largest batch, and with it the largest record, that is sent
 	// to a topic that Limit was not told of. 1,000,012: max.message.bytes' default.
 	MaxRecordBytes int32
+	// ReadMemory is what one fetch of a Reader may take in memory, in bytes: less is asked
+	// for where batches grow when they are decoded. At least a batch comes. 64 MiB.
+	ReadMemory int64
 	// Linger is how long a batch may wait for more records. 5ms; NoLinger sends at once.
 	Linger time.Duration
 

@@ -81,6 +81,9 @@ func Open(cfg Config) (*Kafka, error) {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 32 << 20
 	}
+	if cfg.ReadMemory == 0 {
+		cfg.ReadMemory = 64 << 20
+	}
 	switch cfg.Linger {
 	case 0:
 		cfg.Linger = 5 * time.Millisecond

@@ -124,6 +124,10 @@ type MemberConfig struct {
 	// Resets says where topics begin where nothing is committed, other than at the start.
 	Resets    map[string]plan.Reset
 	Balancing Balancing
+	// FetchMemory is what one answer of a broker may take in memory, in bytes, and
+	// PartitionMemory what is in it of one partition: less is asked for where batches grow
+	// when they are decoded. At least a batch comes, whatever it takes. 0: no bound.
+	FetchMemory, PartitionMemory int64
 
 	// Assigned is called after each rebalance with the partitions that are new,
 	// which may be none. They are paused: Member.Resume lets them flow.

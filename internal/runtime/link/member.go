@@ -26,6 +26,7 @@ type member struct {
 	cancel context.CancelFunc
 	once   sync.Once
 	group  *balancer
+	size   *fetchSize
 }
 
 // Join implements [Cluster].
@@ -40,6 +41,7 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 	m := &member{
 		link: k, cfg: cfg, cancel: cancel,
 		group: newBalancer(&cfg, k.cfg.Log),
+		size:  newFetchSize(cfg.FetchMemory, cfg.PartitionMemory),
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -52,6 +54,7 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 		cancel()
 		return nil, fmt.Errorf("join the group: %w", err)
 	}
+	m.size.use(m.client)
 	k.members = append(k.members, m)
 	return m, nil
 }
@@ -61,7 +64,7 @@ func (m *member) options() []kgo.Opt {
 		kgo.ConsumerGroup(m.link.cfg.Group),
 		kgo.ConsumeTopics(m.cfg.Topics...),
 		kgo.Balancers(m.group),
-		kgo.WithHooks(m.group),
+		kgo.WithHooks(m.group, m.size),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

@@ -15,7 +15,7 @@ import (
 	"github.com/millrace/millrace/internal/plan"
 )
 
-// restoreBytes is how much one fetch of a restore asks for.
+// restoreBytes is how much one fetch of a restore asks for at most.
 const restoreBytes = 8 << 20
 
 // reader is a [Reader] that sends its fetches itself: the client's consumer does
@@ -29,13 +29,15 @@ type reader struct {
 	leader int32 // -1: to be asked for
 	failed int   // tries since the last success
 	decomp kgo.Decompressor
+	memory int64 // that a fetch may take
+	growth growth
 }
 
 // Read implements [Cluster].
 func (k *Kafka) Read(p Partition, id [16]byte, from, end int64) Reader {
 	return &reader{
 		client: k.reads, part: p, id: id, next: Position{Offset: from, Epoch: -1}, end: end, leader: -1,
-		decomp: kgo.DefaultDecompressor(),
+		decomp: kgo.DefaultDecompressor(), memory: k.cfg.ReadMemory, growth: newGrowth(),
 	}
 }
 
@@ -75,13 +77,14 @@ func (r *reader) fetch(ctx context.Context) ([]plan.Raw, error) {
 	}
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID = -1
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 500, 1, restoreBytes
+	size := r.growth.bytes(r.memory, leastFetch, restoreBytes)
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 500, 1, size
 	req.IsolationLevel = 1
 	req.SessionEpoch = -1
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID = r.part.Topic, r.id
 	p := kmsg.NewFetchRequestTopicPartition()
-	p.Partition, p.FetchOffset, p.PartitionMaxBytes = r.part.Num, r.next.Offset, restoreBytes
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = r.part.Num, r.next.Offset, size
 	t.Partitions = append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
 	kresp, err := r.client.Broker(int(r.leader)).RetriableRequest(ctx, req)
@@ -109,7 +112,7 @@ func (r *reader) take(rp *kmsg.FetchResponseTopicPartition) ([]plan.Raw, error) 
 	}
 	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: r.next.Offset, IsolationLevel: kgo.ReadCommitted(), Topic: r.part.Topic, Partition: r.part.Num,
-	}, rp, r.decomp, nil)
+	}, rp, r.decomp, r.grown)
 	if fp.Err != nil {
 		return nil, fp.Err
 	}
@@ -126,6 +129,10 @@ func (r *reader) take(rp *kmsg.FetchResponseTopicPartition) ([]plan.Raw, error) 
 		r.next.Epoch = recs[n-1].Epoch
 	}
 	return recs, nil
+}
+
+func (r *reader) grown(m kgo.FetchBatchMetrics) {
+	r.growth.add(batchHead+m.CompressedBytes, m.UncompressedBytes+clientRecord*m.NumRecords)
 }
 
 func (r *reader) findLeader(ctx context.Context) error {
