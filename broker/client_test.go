@@ -293,7 +293,7 @@ func batchesOf(t *testing.T, b *broker.Broker, topic string) []byte {
 func TestGroupsKeepCopies(t *testing.T) {
 	b := open(t, broker.Config{})
 	c := dial(t, b)
-	awaitGroup(c, "g")
+	awaitGroups(c)
 	join := withVersion(kmsg.NewPtrJoinGroupRequest(), 3) // before member ids had to be asked for
 	join.Group, join.ProtocolType, join.SessionTimeoutMillis, join.RebalanceTimeoutMillis = "g", "test", 10_000, 10_000
 	join.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "p", Metadata: []byte("metadata of a member")}}

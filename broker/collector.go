@@ -65,7 +65,7 @@ func newCollector(b *Broker) *collector {
 		topics:          d("topics", "Topics, internal ones included."),
 		partitions:      d("partitions", "Partitions of all topics."),
 		underReplicated: d("under_replicated_partitions", "Partitions with fewer in-sync replicas than replicas."),
-		underMinISR:     d("under_min_isr_partitions", "Partitions with fewer in-sync replicas than min.insync.replicas: acks=all is refused."),
+		underMinISR:     d("under_min_isr_partitions", "Partitions with fewer in-sync replicas than min.insync.replicas, or than there are if that is more."),
 		offline:         d("offline_partitions", "Partitions that take no appends since their disk has failed."),
 		topicPartitions: d("topic_partitions", "Partitions of a topic.", "topic"),
 		topicBytes:      d("topic_log_bytes", "Bytes of the logs of a topic.", "topic"),
@@ -156,7 +156,7 @@ func (c *collector) traffic(ch chan<- prometheus.Metric) {
 func (c *collector) logs(ch chan<- prometheus.Metric) {
 	type sum struct{ partitions, bytes int64 }
 	var all, rest sum
-	offline, below, hasRest := 0, 0, false
+	offline, hasRest := 0, false
 	topics := c.b.topics.all()
 	detailed := c.b.topics.partitionCount() <= c.b.counts.maxPartitions
 	for _, t := range topics {
@@ -166,9 +166,6 @@ func (c *collector) logs(ch chan<- prometheus.Metric) {
 			of.partitions, of.bytes = of.partitions+1, of.bytes+size
 			if p.log.Failure() != nil {
 				offline++
-			}
-			if p.inSync() < t.config().minInSync {
-				below++
 			}
 			if detailed {
 				c.partition(ch, p, size)
@@ -189,7 +186,7 @@ func (c *collector) logs(ch chan<- prometheus.Metric) {
 	gauge(ch, c.desc.topics, len(topics))
 	gauge(ch, c.desc.partitions, all.partitions)
 	gauge(ch, c.desc.underReplicated, 0) // every replica that there is is in sync
-	gauge(ch, c.desc.underMinISR, below)
+	gauge(ch, c.desc.underMinISR, 0)     // where more are asked for than there are, all are enough
 	gauge(ch, c.desc.offline, offline)
 }
 

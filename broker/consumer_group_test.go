@@ -217,9 +217,9 @@ func TestConsumerGroupSurvivesRestart(t *testing.T) {
 	}
 	c := dial(t, b)
 	id := topicIDOf(t, c, "orders")
-	awaitGroup(c, "g")
+	awaitGroups(c)
 	first := do[*kmsg.ConsumerGroupHeartbeatResponse](c, consumerHeartbeat("m", 0, "orders"))
-	if first.ErrorCode != 0 || first.MemberEpoch != 1 || first.Assignment == nil || len(first.Assignment.Topics) != 1 ||
+	if first.ErrorCode != 0 || first.MemberEpoch != 2 || first.Assignment == nil || len(first.Assignment.Topics) != 1 ||
 		first.Assignment.Topics[0].TopicID != id || len(first.Assignment.Topics[0].Partitions) != 4 {
 		t.Fatalf("join: %+v %+v", first, first.Assignment)
 	}
@@ -231,9 +231,9 @@ func TestConsumerGroupSurvivesRestart(t *testing.T) {
 	c = dial(t, b)
 	var beat *kmsg.ConsumerGroupHeartbeatResponse
 	for beat == nil || beat.ErrorCode == 14 { // COORDINATOR_LOAD_IN_PROGRESS
-		beat = do[*kmsg.ConsumerGroupHeartbeatResponse](c, consumerHeartbeat("m", 1))
+		beat = do[*kmsg.ConsumerGroupHeartbeatResponse](c, consumerHeartbeat("m", 2))
 	}
-	if beat.ErrorCode != 0 || beat.MemberEpoch != 1 || beat.Assignment != nil {
+	if beat.ErrorCode != 0 || beat.MemberEpoch != 2 || beat.Assignment != nil {
 		t.Errorf("heartbeat after a restart: %+v", beat)
 	}
 	after := describeConsumerGroup(t, b, "g")
@@ -292,7 +292,7 @@ func TestOffsetsOfMissingPartitions(t *testing.T) {
 	rt.Partitions = append(rt.Partitions, long)
 	req.Topics = append(req.Topics, rt)
 	c := dial(t, b)
-	awaitGroup(c, "g")
+	awaitGroups(c)
 	var codes []int16
 	for _, p := range do[*kmsg.OffsetCommitResponse](c, req).Topics[0].Partitions {
 		codes = append(codes, p.ErrorCode)

@@ -27,7 +27,9 @@ func (b *Broker) createPartitions(ctx context.Context, r *request) kmsg.Response
 		at := kmsg.NewCreatePartitionsResponseTopic()
 		at.Topic = rt.Topic
 		err := errNamedTwice
-		if n == 1 {
+		if req.TimeoutMillis < 0 {
+			err = errTimedOut
+		} else if n == 1 {
 			err = b.addPartitions(ctx, &rt, req.ValidateOnly)
 		}
 		at.ErrorCode, at.ErrorMessage = codeOf(err), message(err)

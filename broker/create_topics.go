@@ -18,6 +18,7 @@ var (
 	errReplicationFactor = errors.New("replication factor is larger than the number of brokers, 1")
 	errAssignment        = errors.New("invalid replica assignment")
 	errAssigned          = errors.New("both manual and automatic assignment")
+	errTimedOut          = errors.New("no time is left for it") // a timeout below 0: nothing is done, as in Kafka
 	errNamedTwice        = errors.New("the request names it more than once")
 )
 
@@ -40,6 +41,8 @@ func (b *Broker) createTopics(ctx context.Context, r *request) kmsg.Response {
 		at.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // never null: clients iterate over it
 		n, err := b.wanted(&rt)
 		switch {
+		case req.TimeoutMillis < 0:
+			err = errTimedOut
 		case times[rt.Topic] > 1:
 			err = errNamedTwice
 		case err != nil:

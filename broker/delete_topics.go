@@ -35,6 +35,11 @@ func (b *Broker) deleteTopics(ctx context.Context, r *request) kmsg.Response {
 		times[key] = 0
 		at := kmsg.NewDeleteTopicsResponseTopic()
 		at.Topic, at.TopicID = q.Topic, q.TopicID
+		if req.TimeoutMillis < 0 {
+			at.ErrorCode, at.ErrorMessage = codeOf(errTimedOut), message(errTimedOut)
+			resp.Topics = append(resp.Topics, at)
+			continue
+		}
 		t, code := b.toDelete(&q)
 		if n > 1 {
 			t, code = nil, kerr.InvalidRequest.Code

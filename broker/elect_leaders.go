@@ -17,6 +17,10 @@ func (b *Broker) electLeaders(_ context.Context, r *request) kmsg.Response {
 	req := r.Request.(*kmsg.ElectLeadersRequest)
 	resp := req.ResponseKind().(*kmsg.ElectLeadersResponse)
 	resp.Topics = []kmsg.ElectLeadersResponseTopic{}
+	if req.TimeoutMillis < 0 {
+		resp.ErrorCode = codeOf(errTimedOut)
+		return resp
+	}
 	unknown := req.ElectionType != 0 && req.ElectionType != 1
 	if unknown {
 		resp.ErrorCode = kerr.InvalidRequest.Code

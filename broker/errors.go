@@ -31,7 +31,6 @@ var codes = []struct {
 	{seglog.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
 	{seglog.ErrLogFailed, kerr.KafkaStorageError},
 	{seglog.ErrClosed, kerr.UnknownTopicOrPartition}, // the topic was deleted, or the broker closes
-	{errNotEnoughReplicas, kerr.NotEnoughReplicas},
 	{errNotAcknowledged, kerr.RequestTimedOut},
 	{errTopicExists, kerr.TopicAlreadyExists},
 	{errUnknownTopic, kerr.UnknownTopicOrPartition},
@@ -39,6 +38,7 @@ var codes = []struct {
 	{errInvalidPartitions, kerr.InvalidPartitions},
 	{errReplicationFactor, kerr.InvalidReplicationFactor},
 	{errAssignment, kerr.InvalidReplicaAssignment},
+	{errTimedOut, kerr.RequestTimedOut},
 	{errNamedTwice, kerr.InvalidRequest},
 	{errAssigned, kerr.InvalidRequest},
 	{errPolicy, kerr.PolicyViolation},

@@ -114,15 +114,17 @@ func (a *fetchAnswer) appendPart(out *answer, p *fetchPart) {
 }
 
 // hints tells whether the answer says who leads a partition (KIP-951): to a client
-// that knows an old leader epoch.
+// that knows an old leader epoch, or takes itself for a follower.
 func (a *fetchAnswer) hints(p *fetchPart) bool {
-	return a.Version >= 16 && p.code == kerr.FencedLeaderEpoch.Code && p.part != nil
+	return a.Version >= 16 && p.part != nil && (p.code == kerr.FencedLeaderEpoch.Code || p.code == kerr.NotLeaderForPartition.Code)
 }
 
-// appendNodes appends where the leaders are that partitions name: one node.
+// appendNodes appends where the leaders are that partitions name: one node. Followers
+// know it.
 func (a *fetchAnswer) appendNodes(b []byte) []byte {
+	toClient := func(p *fetchPart) bool { return a.hints(p) && p.code == kerr.FencedLeaderEpoch.Code }
 	for i := range a.topics {
-		if slices.ContainsFunc(a.topics[i].parts, a.hints) {
+		if slices.ContainsFunc(a.topics[i].parts, toClient) {
 			node := kbin.AppendInt32([]byte{2}, a.b.cfg.NodeID) // an array of one
 			node = kbin.AppendCompactString(node, a.b.host)
 			node = kbin.AppendInt32(node, a.b.port)

@@ -41,6 +41,11 @@ func (f *fetching) read() (size int, failed bool) {
 	return size, failed
 }
 
+// replica tells whether the request is that of a follower: there are none.
+func (f *fetching) replica() bool {
+	return f.req.Version < 15 && f.req.ReplicaID >= 0 || f.req.Version >= 15 && f.req.ReplicaState.ID >= 0
+}
+
 // reset makes the answer for a partition one without data.
 func (p *fetchPart) reset() {
 	p.slice.Release()
@@ -70,6 +75,9 @@ func (f *fetching) readPartition(p *fetchPart, limit int, minOne bool) (code int
 			return kerr.UnknownTopicID.Code
 		}
 		return kerr.UnknownTopicOrPartition.Code
+	}
+	if f.replica() {
+		return kerr.NotLeaderForPartition.Code
 	}
 	if code := part.checkEpoch(max(p.leaderEpoch, -1)); code != 0 {
 		return code

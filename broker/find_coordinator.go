@@ -16,6 +16,7 @@ import (
 const (
 	groupCoordinator       = 0
 	transactionCoordinator = 1
+	shareCoordinator       = 2 // of share groups, which are not there
 )
 
 func (b *Broker) findCoordinator(_ context.Context, r *request) kmsg.Response {
@@ -30,7 +31,9 @@ func (b *Broker) findCoordinator(_ context.Context, r *request) kmsg.Response {
 		c.Key, c.NodeID, c.Host, c.Port = key, b.cfg.NodeID, b.host, b.port
 		c.ErrorMessage = new(string) // never null, as in Kafka
 		if err := coordinatorError(req.CoordinatorType); err != nil {
-			c.ErrorCode, c.ErrorMessage = err.Code, &err.Description
+			if c.ErrorCode = err.Code; req.CoordinatorType != shareCoordinator || req.Version < 4 {
+				c.ErrorMessage = &err.Description
+			}
 			c.NodeID, c.Host, c.Port = -1, "", -1
 		}
 		resp.Coordinators = append(resp.Coordinators, c)

@@ -107,6 +107,7 @@ func TestGroupConfigsAreDurable(t *testing.T) {
 func TestGroupConfigsHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := dial(t, open(t, broker.Config{}))
+		awaitGroups(c)
 		mustCreate(c, "t", 1)
 		set(c, ofGroup, "slow", sessionKey, "59000")
 		set(c, ofGroup, "slow", heartbeatKey, "9000")

@@ -113,13 +113,12 @@ func do[Resp kmsg.Response](c *client, req kmsg.Request) Resp {
 	return c.receive(req, c.send(req)).(Resp)
 }
 
-// awaitGroup waits until the group's coordinator has read its log.
-func awaitGroup(c *client, group string) {
+// awaitGroups waits until the coordinators of all groups have read their logs.
+func awaitGroups(c *client) {
 	c.t.Helper()
 	for {
-		req := withVersion(kmsg.NewPtrDescribeGroupsRequest(), 4)
-		req.Groups = []string{group}
-		if do[*kmsg.DescribeGroupsResponse](c, req).Groups[0].ErrorCode != kerr.CoordinatorLoadInProgress.Code {
+		req := withVersion(kmsg.NewPtrListGroupsRequest(), 4)
+		if do[*kmsg.ListGroupsResponse](c, req).ErrorCode != kerr.CoordinatorLoadInProgress.Code {
 			return
 		}
 	}

@@ -130,7 +130,7 @@ func TestMetrics(t *testing.T) {
 // commitAt commits an offset of partition 0 for a group without members.
 func commitAt(c *client, group, topic string, offset int64) {
 	c.t.Helper()
-	awaitGroup(c, group)
+	awaitGroups(c)
 	req := withVersion(kmsg.NewPtrOffsetCommitRequest(), 8)
 	req.Group, req.Generation = group, -1
 	rt := kmsg.NewOffsetCommitRequestTopic()

@@ -127,13 +127,6 @@ func (p *partition) acknowledge(node int32, end int64) {
 	p.advanceLocked()
 }
 
-// inSync is the size of the in-sync replica set, this node included.
-func (p *partition) inSync() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return 1 + len(p.followers)
-}
-
 // replicas are the node ids of the replicas, all in sync, this node first.
 func (p *partition) replicas(node int32) []int32 {
 	p.mu.Lock()

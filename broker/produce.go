@@ -40,7 +40,7 @@ func (b *Broker) produce(ctx context.Context, r *request) kmsg.Response {
 		return b.answerBeforeAppend(work, resp)
 	}
 	for i := range work {
-		b.appendBatch(&work[i], req.Acks)
+		b.appendBatch(&work[i])
 	}
 	start := time.Now()
 	flushAll(context.WithoutCancel(ctx), work)
@@ -56,6 +56,28 @@ func (b *Broker) produce(ctx context.Context, r *request) kmsg.Response {
 		return nil
 	}
 	return resp
+}
+
+// lastOfEach leaves the last batch for a partition that is named several times, as
+// Kafka does: of the others nothing comes, an answer included.
+func lastOfEach(t *kmsg.ProduceRequestTopic) {
+	if len(t.Partitions) < 2 {
+		return
+	}
+	last := make(map[int32]int, len(t.Partitions))
+	for j := range t.Partitions {
+		last[t.Partitions[j].Partition] = j
+	}
+	if len(last) == len(t.Partitions) {
+		return
+	}
+	kept := t.Partitions[:0]
+	for j, p := range t.Partitions {
+		if last[p.Partition] == j {
+			kept = append(kept, p)
+		}
+	}
+	t.Partitions = kept
 }
 
 // firstError is an error of an answer that will not be sent: the connection is
@@ -79,6 +101,7 @@ func (b *Broker) plan(req *kmsg.ProduceRequest, resp *kmsg.ProduceResponse) []ap
 	resp.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
 	for i := range req.Topics {
 		rt, at := &req.Topics[i], &resp.Topics[i]
+		lastOfEach(rt)
 		at.Default()
 		at.Topic, at.TopicID = rt.Topic, rt.TopicID
 		at.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(rt.Partitions))
@@ -129,8 +152,8 @@ func (b *Broker) lookup(byID bool, name string, id topicID) (*topic, int16) {
 	return nil, kerr.UnknownTopicOrPartition.Code
 }
 
-func (b *Broker) appendBatch(w *appending, acks int16) {
-	if w.err = b.checkBatch(w, acks); w.err != nil {
+func (b *Broker) appendBatch(w *appending) {
+	if w.err = b.checkBatch(w); w.err != nil {
 		return
 	}
 	a, err := w.part.append(w.batch)
@@ -145,11 +168,10 @@ func (b *Broker) appendBatch(w *appending, acks int16) {
 	}
 }
 
-var errNotEnoughReplicas = errors.New("not enough replicas in sync")
-
 // checkBatch refuses what the log itself would take, and packs the batch as the
-// topic wants it.
-func (b *Broker) checkBatch(w *appending, acks int16) error {
+// topic wants it. min.insync.replicas asks for no more replicas than there are, and
+// those that there are are in sync.
+func (b *Broker) checkBatch(w *appending) error {
 	t := w.part.topic
 	conf := t.config()
 	if t.internal {
@@ -157,11 +179,6 @@ func (b *Broker) checkBatch(w *appending, acks int16) error {
 	}
 	if len(w.batch) > conf.maxMessageBytes {
 		return fmt.Errorf("%w: %d bytes, max.message.bytes is %d", seglog.ErrTooLarge, len(w.batch), conf.maxMessageBytes)
-	}
-	if acks == -1 {
-		if have := w.part.inSync(); have < conf.minInSync {
-			return fmt.Errorf("%w: %d, min.insync.replicas is %d", errNotEnoughReplicas, have, conf.minInSync)
-		}
 	}
 	if err := checkFrame(w.batch); err != nil {
 		return err
@@ -290,7 +307,7 @@ func (b *Broker) answerBeforeAppend(work []appending, resp *kmsg.ProduceResponse
 		for i := range work {
 			late := work[i]
 			late.resp = new(kmsg.ProduceResponseTopicPartition)
-			b.appendBatch(&late, 1)
+			b.appendBatch(&late)
 		}
 	})
 	return resp

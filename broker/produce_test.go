@@ -51,7 +51,6 @@ func TestProduceErrors(t *testing.T) {
 	b := open(t, broker.Config{MessageMaxBytes: 10_000})
 	c := dial(t, b)
 	id := mustCreate(c, "t", 2)
-	mustCreate(c, "two-replicas", 1, "min.insync.replicas", "2")
 	mustCreate(c, "small", 1, "max.message.bytes", "100")
 	good := batch("hello")
 	bad := func(change func(b []byte)) []byte { return edit(good, change) }
@@ -67,7 +66,6 @@ func TestProduceErrors(t *testing.T) {
 		{"unknown partition by id", produceRequest(13, -1, "", id, 2, good), kerr.UnknownTopicOrPartition},
 		{"acks of 2", produceRequest(9, 2, "t", topicID{}, 0, good), kerr.InvalidRequiredAcks},
 		{"internal topic", produceRequest(9, -1, "__consumer_offsets", topicID{}, 0, good), kerr.InvalidTopicException},
-		{"too few replicas", produceRequest(9, -1, "two-replicas", topicID{}, 0, good), kerr.NotEnoughReplicas},
 		{"larger than the broker allows", produceRequest(9, 1, "t", topicID{}, 0, batch(string(make([]byte, 10_000)))), kerr.MessageTooLarge},
 		{"larger than the topic allows", produceRequest(9, 1, "small", topicID{}, 0, batch(string(make([]byte, 100)))), kerr.MessageTooLarge},
 		{"no bytes", produceRequest(9, 1, "t", topicID{}, 0, nil), kerr.InvalidRecord},

@@ -40,7 +40,6 @@ type topicConfig struct {
 	beforeMaxMs     int64
 	afterMaxMs      int64
 	packing         seglog.Packing
-	minInSync       int
 }
 
 // topicConfigOf is the effective configuration of a topic that has set.
@@ -70,7 +69,6 @@ func (l *brokerLayers) topicConfigOf(set map[string]string) *topicConfig {
 		beforeMaxMs:       v.number("message.timestamp.before.max.ms"),
 		afterMaxMs:        v.number("message.timestamp.after.max.ms"),
 		packing:           v.packing(),
-		minInSync:         int(v.number("min.insync.replicas")),
 	}
 }
 

@@ -9,15 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// firstEpoch is the case that compares where the epochs of groups begin.
-const firstEpoch = "first epoch"
-
 // Groups of KIP-848.
 func consumerCases() []testCase {
 	return []testCase{
-		{name: firstEpoch, once: true, run: func(s *script) {
-			s.newConsumer(s.unique("g"), "consumer-f", "base").beat("joined")
-		}},
 		{name: "consumer group", key: kmsg.ConsumerGroupHeartbeat, run: consumerGroup},
 		{name: "two consumers", key: kmsg.ConsumerGroupHeartbeat, run: twoConsumers},
 		{name: "static consumer", key: kmsg.ConsumerGroupHeartbeat, run: staticConsumer},

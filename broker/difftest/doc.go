@@ -14,8 +14,8 @@
 //     partitions of a topic that is told twice are told together.
 //   - Where the error codes of an element differ, that is the difference, and what
 //     one node does not have has no fields that could differ.
-//   - Epochs of consumer groups are counted from the first that the node gives,
-//     which a case of its own compares.
+//   - How long the records of offsets are in the log is not compared: they carry
+//     ids of the node.
 //   - Keys that only Kafka announces are no difference.
 //
 // Questions that Kafka leaves without an answer (null records in Produce, a

@@ -13,7 +13,7 @@ import (
 )
 
 // maxExceptions is how many lines the file may have.
-const maxExceptions = 40
+const maxExceptions = 30
 
 // A difference is one field of one answer that the nodes do not agree on. The
 // values of a field that one of them does not have are "absent".

@@ -20,23 +20,6 @@ import (
 // no two nodes have in common.
 func (s *script) flatten(fields map[string]string, resp kmsg.Response) {
 	s.walk(fields, "", reflect.ValueOf(resp).Elem())
-	if key := resp.Key(); key == kmsg.ConsumerGroupHeartbeat.Int16() || key == kmsg.ConsumerGroupDescribe.Int16() {
-		s.epochs(fields)
-	}
-}
-
-// epochs counts those of consumer groups from the first that the node gives: a
-// case of its own compares that.
-func (s *script) epochs(fields map[string]string) {
-	if s.testCase.name == firstEpoch {
-		return
-	}
-	for path, v := range fields {
-		n, err := strconv.Atoi(v)
-		if err == nil && n > 0 && strings.HasSuffix(path, "Epoch") {
-			fields[path] = fmt.Sprintf("<first epoch> + %d", n-int(s.firstEpoch))
-		}
-	}
 }
 
 func (s *script) walk(fields map[string]string, path string, v reflect.Value) {

@@ -41,7 +41,7 @@ func prepare(s *script) {
 	if p := ask[*kmsg.DeleteRecordsResponse](s, req).Topics[0].Partitions[0]; p.ErrorCode != 0 {
 		s.fail("delete records: %s", errorName(p.ErrorCode))
 	}
-	s.node.firstEpoch = ask[*kmsg.ConsumerGroupHeartbeatResponse](s, s.newConsumer("first", "consumer-1", "base").request()).MemberEpoch
+	_ = ask[*kmsg.ConsumerGroupHeartbeatResponse](s, s.newConsumer("first", "consumer-1", "base").request())
 	commit := commitRequest(s, "simple", "base", 0, 5)
 	if p := ask[*kmsg.OffsetCommitResponse](s, commit).Topics[0].Partitions[0]; p.ErrorCode != 0 {
 		s.fail("commit: %s", errorName(p.ErrorCode))

@@ -22,8 +22,6 @@ type node struct {
 	addr string
 	apis map[int16][2]int16 // the versions of each key that both nodes have
 
-	firstEpoch int32 // of a consumer group
-
 	mu     sync.Mutex
 	topics map[[16]byte]string // every id that was seen, and its topic
 }

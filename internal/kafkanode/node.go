@@ -44,6 +44,8 @@ var ErrKilled = errors.New("it did not stop and was killed")
 type Config struct {
 	// Dir is an empty folder for data, configuration and log.
 	Dir string
+	// Format are arguments of Kafka's storage tool besides those that it must have.
+	Format []string
 	// Props are lines of server.properties ("auto.create.topics.enable=false"),
 	// which win over ours.
 	Props []string
@@ -88,6 +90,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	id[0] &= 0x7f           // an id that begins with "-" would be taken for a flag
 	args := append(CommandLine(ShortLife, n.path("log4j2.yaml"), cp, "kafka.tools.StorageTool"),
 		"format", "-t", base64.RawURLEncoding.EncodeToString(id[:]), "-c", n.path("server.properties"))
+	args = append(args, cfg.Format...)
 	if out, err := exec.CommandContext(ctx, "java", args...).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("format Apache Kafka's storage: %w\n%s", err, out)
 	}

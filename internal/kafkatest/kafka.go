@@ -29,8 +29,15 @@ type Kafka struct {
 // the test has failed, the end of the broker's log is logged.
 func Start(t testing.TB, props ...string) *Kafka {
 	t.Helper()
+	return StartWith(t, kafkanode.Config{Props: props})
+}
+
+// StartWith is Start with more that can be said; Dir is set by it.
+func StartWith(t testing.TB, cfg kafkanode.Config) *Kafka {
+	t.Helper()
 	classpath(t)
-	k := start(t, kafkanode.Config{Dir: t.TempDir(), Props: props})
+	cfg.Dir = t.TempDir()
+	k := start(t, cfg)
 	t.Cleanup(func() {
 		k.Stop(t)
 		if t.Failed() {

@@ -149,7 +149,10 @@ func (c *core) refresh(g *group, changed bool) {
 			changed = true
 		}
 		mod.seen = c.topics
-		if changed || mod.epoch == 0 || mod.metadataHash(c.topics) != mod.hash {
+		if hash := mod.metadataHash(c.topics); changed || mod.epoch == 0 || hash != mod.hash {
+			if mod.epoch == 0 && hash != 0 {
+				mod.epoch = 1 // as in Kafka: members are one change, and their topics another
+			}
 			c.setEpoch(g)
 		}
 	}
