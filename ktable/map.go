@@ -84,11 +84,14 @@ func mapRows[K, V, V2 any](t *KTable[K, V], op string, known serde.Serde[V2], f 
 		}
 	}, own...)
 	out.Keys = t.changes.Keys
-	return &KTable[K, V2]{changes: out, values: known, old: need, rows: rows, stores: defs}
+	return &KTable[K, V2]{changes: out, values: known, old: need, rows: rows, stores: defs, closes: t.closes}
 }
 
 // mapped looks rows up in the table that they are made of.
 func mapped[K, V, V2 any](rows func(plan.Env) Rows[K, V], apply func(K, opt.V[V]) opt.V[V2]) func(plan.Env) Rows[K, V2] {
+	if rows == nil {
+		return nil
+	}
 	return func(env plan.Env) Rows[K, V2] {
 		up := rows(env)
 		return func(key K) (opt.V[V2], int64, error) {

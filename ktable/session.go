@@ -48,7 +48,17 @@ func AggregateSession[K, V, A any](in flow.Stream[K, V], op, name string, spec w
 		return s.process
 	}, def)
 	out.Keys = window.SessionKeys(keys)
-	return &KTable[window.SessionKey[K], A]{changes: out, values: values, old: &oldNeed{}}
+	return &KTable[window.SessionKey[K], A]{
+		changes: out, values: values, old: &oldNeed{}, stores: []*plan.Store{def},
+		closes: &closes[window.SessionKey[K]]{func(k window.SessionKey[K]) int64 { return k.End }, spec.GraceMs() + spec.GapMs()},
+		rows: func(env plan.Env) Rows[window.SessionKey[K], A] {
+			store := env.Store(name).(*state.SessionStore[K, A])
+			return func(k window.SessionKey[K]) (opt.V[A], int64, error) {
+				v, timestamp, ok, err := store.Get(k.Key, k.Start, k.End)
+				return opt.V[A]{Value: v, OK: ok}, timestamp, err
+			}
+		},
+	}
 }
 
 // A sessionAggregation is an aggregation over sessions in one task.

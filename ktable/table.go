@@ -20,6 +20,7 @@ type KTable[K, V any] struct {
 	old     *oldNeed
 	rows    func(env plan.Env) Rows[K, V] // how a task looks rows up
 	stores  []*plan.Store                 // that rows needs
+	closes  *closes[K]                    // nil: it is not one of windows that close
 }
 
 // Rows looks rows of a table up in one task: the value of a key and its timestamp.
@@ -37,8 +38,12 @@ func storeRows[K, V any](name string) func(plan.Env) Rows[K, V] {
 }
 
 // Lookup is how a task looks the table's rows up, and the stores that it needs for
-// it, for the DSL packages of this module.
+// it, for the DSL packages of this module. A table whose rows can't be looked up is an
+// error of the topology.
 func (t *KTable[K, V]) Lookup() (rows func(plan.Env) Rows[K, V], stores []*plan.Store) {
+	if t.rows == nil {
+		t.changes.T.Graph().Fail(plan.Site(), "the rows of a table of count windows can't be looked up")
+	}
 	return t.rows, t.stores
 }
 

@@ -49,7 +49,17 @@ func AggregateTime[K, V, A any](in flow.Stream[K, V], op, name string, spec wind
 		return t.process
 	}, def)
 	out.Keys = window.TimeKey(keys, spec.Size())
-	return &KTable[window.Key[K], A]{changes: out, values: values, old: &oldNeed{}}
+	return &KTable[window.Key[K], A]{
+		changes: out, values: values, old: &oldNeed{}, stores: []*plan.Store{def},
+		closes: &closes[window.Key[K]]{func(k window.Key[K]) int64 { return k.End }, spec.GraceMs()},
+		rows: func(env plan.Env) Rows[window.Key[K], A] {
+			store := env.Store(name).(*state.WindowStore[K, A])
+			return func(k window.Key[K]) (opt.V[A], int64, error) {
+				v, timestamp, ok, err := store.Get(k.Key, k.Start)
+				return opt.V[A]{Value: v, OK: ok}, timestamp, err
+			}
+		},
+	}
 }
 
 // A timeAggregation is an aggregation over time windows in one task.
