@@ -24,9 +24,12 @@ type CountWindowed[K, V any] struct {
 //	readings.GroupByKey().
 //		CountWindows(window.Count(10).Every(5).OrAfter(time.Minute)).
 //		Aggregate("mean-of-10", mean)
-func (g *Grouped[K, V]) CountWindows(w window.CountSpec) *CountWindowed[K, V] {
-	flow.Check(g.stream.T, w.Check())
-	return &CountWindowed[K, V]{stream: g.stream, spec: w, emit: window.OnClose}
+//
+// (W is window.CountSpec; see [Grouped.Windowed].)
+func (g *Grouped[K, V]) CountWindows[W interface{ window.CountSpec }](w W) *CountWindowed[K, V] {
+	spec := window.CountSpec(w)
+	flow.Check(g.stream.T, spec.Check())
+	return &CountWindowed[K, V]{stream: g.stream, spec: spec, emit: window.OnClose}
 }
 
 // Emit says when results are sent on: OnClose, the default, when a window is complete;

@@ -21,10 +21,11 @@ type SessionWindowed[K, V any] struct {
 	late   func(*KStream[K, V])
 }
 
-// Sessions cuts the stream into sessions.
-func (g *Grouped[K, V]) Sessions(w window.SessionSpec) *SessionWindowed[K, V] {
-	flow.Check(g.stream.T, w.Check())
-	return &SessionWindowed[K, V]{stream: g.stream, spec: w}
+// Sessions cuts the stream into sessions. (W is window.SessionSpec; see [Grouped.Windowed].)
+func (g *Grouped[K, V]) Sessions[W interface{ window.SessionSpec }](w W) *SessionWindowed[K, V] {
+	spec := window.SessionSpec(w)
+	flow.Check(g.stream.T, spec.Check())
+	return &SessionWindowed[K, V]{stream: g.stream, spec: spec}
 }
 
 // Emit says when results are sent on: OnUpdate, the default, OnCommit or OnClose.

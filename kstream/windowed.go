@@ -20,10 +20,13 @@ type TimeWindowed[K, V any] struct {
 	late   func(*KStream[K, V])
 }
 
-// Windowed cuts the stream into time windows.
-func (g *Grouped[K, V]) Windowed(w window.TimeSpec) *TimeWindowed[K, V] {
-	flow.Check(g.stream.T, w.Check())
-	return &TimeWindowed[K, V]{stream: g.stream, spec: w}
+// Windowed cuts the stream into time windows. (W is window.TimeSpec. As a parameter
+// it has only those programs compile windows that use them: of a generic type all
+// methods are compiled, and what they use, but for generic ones.)
+func (g *Grouped[K, V]) Windowed[W interface{ window.TimeSpec }](w W) *TimeWindowed[K, V] {
+	spec := window.TimeSpec(w)
+	flow.Check(g.stream.T, spec.Check())
+	return &TimeWindowed[K, V]{stream: g.stream, spec: spec}
 }
 
 // Emit says when results are sent on: OnUpdate, the default, OnCommit or OnClose.

@@ -86,7 +86,13 @@ type closes[K any] struct {
 // one that was sent on before. (Kafka Streams gives the one before the last change.)
 //
 // A deletion is sent on as well, but by [UntilWindowCloses]: nothing came out before.
-func (t *KTable[K, V]) Suppress(name string, until Suppression) *KTable[K, V] {
+//
+// (S is Suppression; as a parameter it has only those programs compile this that use it.)
+func (t *KTable[K, V]) Suppress[S interface{ Suppression }](name string, until S) *KTable[K, V] {
+	return suppress(t, name, Suppression(until))
+}
+
+func suppress[K, V any](t *KTable[K, V], name string, until Suppression) *KTable[K, V] {
 	what := fmt.Sprintf("store %q", name)
 	flow.Check(t.changes.T, until.check(t.closes != nil))
 	keys, values := t.changes.KeySerde(what), flow.Values(t.changes.T, t.values, what)
