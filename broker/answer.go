@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -24,6 +25,7 @@ type answer struct {
 	pieces  []piece // in order
 	outside int     // bytes of all pieces
 	inline  int     // bytes of slices that were read into buf
+	charge  charge  // of the memory of all answers, for a buf that is longer than inlineBytes
 }
 
 // A piece goes out before buf[at].
@@ -61,8 +63,20 @@ func (a *answer) take(s *seglog.Slice) error {
 // size is the number of bytes to send.
 func (a *answer) size() int { return len(a.buf) + a.outside }
 
+// settle charges what the answer takes, in place of what was taken for it.
+func (a *answer) settle(longest *atomic.Int64) {
+	n := int64(len(a.buf))
+	for old := longest.Load(); n > old && !longest.CompareAndSwap(old, n); old = longest.Load() {
+	}
+	if n <= inlineBytes {
+		n = 0
+	}
+	a.charge.set(n)
+}
+
 // release gives the pieces and the buffer back.
 func (a *answer) release() {
+	a.charge.release()
 	for i := range a.pieces {
 		a.pieces[i].slice.Release()
 	}
@@ -98,6 +112,8 @@ func (a *answer) appendResponse(correlationID int32, resp kmsg.Response) {
 
 // send writes an answer. A client may be slow, but not stuck.
 func (c *conn) send(ctx context.Context, a *answer) error {
+	c.sending = &a.charge
+	defer func() { c.sending = nil }()
 	if len(a.pieces) == 0 {
 		return c.write(ctx, a.buf)
 	}
@@ -202,16 +218,34 @@ func (c *conn) write(ctx context.Context, b []byte) error {
 func (c *conn) inChunks(ctx context.Context, n int, send func(at, n int) error) error {
 	for at := 0; at < n; {
 		m := min(n-at, writeChunk)
-		if ctx.Err() == nil {
-			_ = c.nc.SetWriteDeadline(time.Now().Add(c.b.cfg.RequestTimeout))
-		}
-		if ctx.Err() != nil { // perhaps just now: then its deadline was overwritten
-			_ = c.nc.SetWriteDeadline(time.Now().Add(farewell))
-		}
-		if err := send(at, m); err != nil {
+		if err := c.chunk(ctx, at, m, send); err != nil {
 			return fmt.Errorf("write answer: %w", err)
 		}
 		at += m
 	}
 	return nil
+}
+
+// chunk sends one. While others wait for the memory of a long answer, it has
+// hurryUp to get through.
+func (c *conn) chunk(ctx context.Context, at, n int, send func(at, n int) error) error {
+	c.writeWithin(ctx, c.b.cfg.RequestTimeout)
+	if c.sending != nil && c.sending.n > 0 {
+		hurry := func() { c.writeWithin(ctx, min(c.b.cfg.RequestTimeout, hurryUp)) }
+		if c.sending.waits(hurry) {
+			hurry()
+		}
+		defer c.sending.came()
+	}
+	return send(at, n)
+}
+
+// writeWithin lets writes wait for d at most, or for farewell once ctx has ended.
+func (c *conn) writeWithin(ctx context.Context, d time.Duration) {
+	if ctx.Err() == nil {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(d))
+	}
+	if ctx.Err() != nil { // perhaps just now: then its deadline was overwritten
+		_ = c.nc.SetWriteDeadline(time.Now().Add(farewell))
+	}
 }

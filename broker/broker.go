@@ -36,6 +36,7 @@ type Broker struct {
 	groups     *group.Coordinator
 	ids        *producerIDs
 	mem        *requestBudget
+	answers    *requestMemory // of long answers, until they are sent
 	sessions   *fetchSessions
 	apis       map[int16]*api
 	counts     *brokerMetrics
@@ -68,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg,
 		log: cfg.Logger,
-		mem: newRequestBudget(cfg.RequestMemory),
+		mem: newRequestBudget(cfg.RequestMemory), answers: newRequestMemory(cfg.RequestMemory),
 
 		sessions: newFetchSessions(cfg.FetchSessions),
 		slots:    make(chan struct{}, cfg.MaxConnections),
@@ -77,7 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		counts: newBrokerMetrics(),
 	}
 	for _, a := range apis() {
-		a.metrics = new(metrics.Request)
+		a.metrics, a.longest = new(metrics.Request), new(atomic.Int64)
 		b.apis[a.key.Int16()] = &a
 	}
 	serving, cancel := context.WithCancel(context.Background())

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -32,6 +31,7 @@ type conn struct {
 	frames chan frame     // no capacity: the reader is one frame ahead, no more
 	timing metrics.Timing // of the request being answered
 
+	sending *charge  // of the answer that is being sent, nil: none
 	starved *partKey // what the last fetch without a session had no room for; nil: nothing
 }
 
@@ -48,6 +48,22 @@ func (f *frame) done() {
 	*f.pooled = f.buf
 	putBuffer(f.pooled)
 	f.charge.release()
+}
+
+// grow makes room for n more bytes of size in all. A long frame that is copied each
+// time that it has grown by a quarter leaves several times its length to the collector.
+func (f *frame) grow(n, size int) {
+	has := len(f.buf)
+	if has+n <= cap(f.buf) {
+		return
+	}
+	room := max(has+n, has+has/2)
+	if room > size/3*2 {
+		room = size
+	}
+	grown := make([]byte, has, max(room, has+n))
+	copy(grown, f.buf)
+	f.buf = grown
 }
 
 // A frame is read, and paid for, in chunks of a length between these: the next
@@ -182,7 +198,7 @@ func (c *conn) readBody(ctx context.Context, f *frame, size int) error {
 			return err
 		}
 		start := time.Now()
-		if err := c.readChunk(ctx, f, n, left); err != nil {
+		if err := c.readChunk(ctx, f, n, size, left); err != nil {
 			return err
 		}
 		left -= time.Since(start)
@@ -190,9 +206,9 @@ func (c *conn) readBody(ctx context.Context, f *frame, size int) error {
 	return nil
 }
 
-// readChunk reads n bytes within the time that is left, or if others wait for
+// readChunk reads n bytes of a frame of size within the time that is left, or if others wait for
 // memory within hurryUp.
-func (c *conn) readChunk(ctx context.Context, f *frame, n int, left time.Duration) error {
+func (c *conn) readChunk(ctx context.Context, f *frame, n, size int, left time.Duration) error {
 	if err := c.deadline(ctx, left); err != nil {
 		return err
 	}
@@ -202,7 +218,8 @@ func (c *conn) readChunk(ctx context.Context, f *frame, n int, left time.Duratio
 	}
 	defer f.charge.came()
 	at := len(f.buf)
-	f.buf = slices.Grow(f.buf, n)[:at+n]
+	f.grow(n, size)
+	f.buf = f.buf[:at+n]
 	m, err := io.ReadFull(c.nc, f.buf[at:])
 	f.buf = f.buf[:at+m]
 	return err
@@ -223,7 +240,7 @@ func (c *conn) deadline(ctx context.Context, d time.Duration) error {
 func (c *conn) answerFrames(ctx context.Context) error {
 	for f := range c.frames {
 		c.timing.Arrive(f.arrived, len(head{})+len(f.buf))
-		var a answer
+		a := answer{charge: charge{mem: c.b.answers}}
 		err := c.b.handle(ctx, c, f.buf, &a)
 		f.done()
 		size := a.size()

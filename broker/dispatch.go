@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -41,8 +42,10 @@ type api struct {
 	min, max int16
 	from0    bool // ApiVersions tells 0 as the lowest version
 	keeps    bool // the handler keeps bytes of the request: decode a copy
+	wide     bool // the answer may be many times as long as the request: memory for it is taken first
 	handle   handler
 	metrics  *metrics.Request
+	longest  *atomic.Int64 // bytes of the longest answer so far
 }
 
 // apis has what this broker answers, in the order of keys. It is a function,
@@ -54,36 +57,36 @@ func apis() []api {
 		{key: kmsg.Produce, min: 3, max: 13, from0: true, handle: (*Broker).produce},
 		{key: kmsg.Fetch, min: 4, max: 18, handle: (*Broker).fetch},
 		{key: kmsg.ListOffsets, min: 1, max: 11, handle: (*Broker).listOffsets},
-		{key: kmsg.Metadata, min: 0, max: 13, handle: (*Broker).metadata},
+		{key: kmsg.Metadata, min: 0, max: 13, wide: true, handle: (*Broker).metadata},
 		{key: kmsg.OffsetCommit, min: 2, max: 10, keeps: true, handle: (*Broker).offsetCommit},
-		{key: kmsg.OffsetFetch, min: 1, max: 10, keeps: true, handle: (*Broker).offsetFetch},
+		{key: kmsg.OffsetFetch, min: 1, max: 10, wide: true, keeps: true, handle: (*Broker).offsetFetch},
 		{key: kmsg.FindCoordinator, min: 0, max: 6, handle: (*Broker).findCoordinator},
 		{key: kmsg.JoinGroup, min: 0, max: 9, keeps: true, handle: (*Broker).joinGroup},
 		{key: kmsg.Heartbeat, min: 0, max: 4, keeps: true, handle: (*Broker).heartbeat},
 		{key: kmsg.LeaveGroup, min: 0, max: 5, keeps: true, handle: (*Broker).leaveGroup},
 		{key: kmsg.SyncGroup, min: 0, max: 5, keeps: true, handle: (*Broker).syncGroup},
-		{key: kmsg.DescribeGroups, min: 0, max: 6, keeps: true, handle: (*Broker).describeGroups},
-		{key: kmsg.ListGroups, min: 0, max: 5, keeps: true, handle: (*Broker).listGroups},
+		{key: kmsg.DescribeGroups, min: 0, max: 6, wide: true, keeps: true, handle: (*Broker).describeGroups},
+		{key: kmsg.ListGroups, min: 0, max: 5, wide: true, keeps: true, handle: (*Broker).listGroups},
 		{key: kmsg.ApiVersions, min: 0, max: 4, handle: (*Broker).apiVersions},
 		{key: kmsg.CreateTopics, min: 2, max: 7, handle: (*Broker).createTopics},
 		{key: kmsg.DeleteTopics, min: 1, max: 6, handle: (*Broker).deleteTopics},
 		{key: kmsg.DeleteRecords, min: 0, max: 2, handle: (*Broker).deleteRecords},
 		{key: kmsg.InitProducerID, min: 0, max: 5, handle: (*Broker).initProducerID},
 		{key: kmsg.OffsetForLeaderEpoch, min: 2, max: 4, handle: (*Broker).offsetForLeaderEpoch},
-		{key: kmsg.DescribeConfigs, min: 1, max: 4, handle: (*Broker).describeConfigs},
+		{key: kmsg.DescribeConfigs, min: 1, max: 4, wide: true, handle: (*Broker).describeConfigs},
 		{key: kmsg.AlterConfigs, min: 0, max: 2, handle: (*Broker).alterConfigs},
-		{key: kmsg.DescribeLogDirs, min: 1, max: 5, handle: (*Broker).describeLogDirs},
+		{key: kmsg.DescribeLogDirs, min: 1, max: 5, wide: true, handle: (*Broker).describeLogDirs},
 		{key: kmsg.CreatePartitions, min: 0, max: 3, handle: (*Broker).createPartitions},
 		{key: kmsg.DeleteGroups, min: 0, max: 2, keeps: true, handle: (*Broker).deleteGroups},
 		{key: kmsg.ElectLeaders, min: 0, max: 2, handle: (*Broker).electLeaders},
 		{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, handle: (*Broker).incrementalAlterConfigs},
 		{key: kmsg.OffsetDelete, min: 0, max: 0, keeps: true, handle: (*Broker).offsetDelete},
 		{key: kmsg.DescribeCluster, min: 0, max: 2, handle: (*Broker).describeCluster},
-		{key: kmsg.DescribeProducers, min: 0, max: 0, handle: (*Broker).describeProducers},
+		{key: kmsg.DescribeProducers, min: 0, max: 0, wide: true, handle: (*Broker).describeProducers},
 		{key: kmsg.ConsumerGroupHeartbeat, min: 0, max: 1, keeps: true, handle: (*Broker).consumerGroupHeartbeat},
-		{key: kmsg.ConsumerGroupDescribe, min: 0, max: 1, keeps: true, handle: (*Broker).consumerGroupDescribe},
+		{key: kmsg.ConsumerGroupDescribe, min: 0, max: 1, wide: true, keeps: true, handle: (*Broker).consumerGroupDescribe},
 		{key: kmsg.ListConfigResources, min: 0, max: 1, handle: (*Broker).listConfigResources},
-		{key: kmsg.DescribeTopicPartitions, min: 0, max: 0, handle: (*Broker).describeTopicPartitions},
+		{key: kmsg.DescribeTopicPartitions, min: 0, max: 0, wide: true, handle: (*Broker).describeTopicPartitions},
 	}
 }
 
@@ -111,13 +114,31 @@ func (b *Broker) handle(ctx context.Context, c *conn, frame []byte, out *answer)
 	}
 	r := &request{Request: req, conn: c, clientID: h.ClientID}
 	c.timing.Begin(a.metrics)
+	if n := a.longest.Load(); n > inlineBytes && a.wide && !named(req) {
+		if err := out.charge.add(ctx, n); err != nil {
+			return err
+		}
+	}
 	resp := a.handle(b, ctx, r)
 	c.timing.End(coordinated(a.key))
 	if resp == nil {
 		return r.hangUp
 	}
 	out.appendResponse(h.CorrelationID, resp)
+	out.settle(a.longest)
 	return nil
+}
+
+// named tells whether a request says of what it wants to hear, not all that there is.
+func named(req kmsg.Request) bool {
+	switch req := req.(type) {
+	case *kmsg.MetadataRequest:
+		return len(req.Topics) > 0
+	case *kmsg.DescribeLogDirsRequest:
+		return req.Topics != nil
+	default:
+		return false
+	}
 }
 
 func decode(a *api, h wire.Header, body []byte) (kmsg.Request, error) {

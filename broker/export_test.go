@@ -36,13 +36,16 @@ func (b *Broker) Waiters(topic string, partition int32) int {
 // RequestMemoryInUse is what all requests hold now.
 func (b *Broker) RequestMemoryInUse() int64 { return b.mem.inUse() }
 
+// AnswerMemoryInUse is what all long answers hold now.
+func (b *Broker) AnswerMemoryInUse() int64 { return b.answers.inUse() }
+
 // Connections is how many are open.
 func (b *Broker) Connections() int { return len(b.slots) }
 
 // HandleFrame gives the dispatcher a frame, as from a client on the other end
 // of nc.
 func (b *Broker) HandleFrame(ctx context.Context, nc net.Conn, frame []byte) ([]byte, error) {
-	var a answer
+	a := answer{charge: charge{mem: b.answers}}
 	defer a.release()
 	if err := b.handle(ctx, newConn(b, nc), frame, &a); err != nil {
 		return nil, err

@@ -135,6 +135,17 @@ func (c *charge) tryAdd(n int64) <-chan struct{} {
 	return nil
 }
 
+// set makes it n bytes, without a wait.
+func (c *charge) set(n int64) {
+	if n < c.n {
+		c.release()
+	}
+	c.mem.mu.Lock()
+	defer c.mem.mu.Unlock()
+	c.mem.used += n - c.n
+	c.n = n
+}
+
 func (c *charge) giveUp() {
 	c.mem.mu.Lock()
 	defer c.mem.mu.Unlock()

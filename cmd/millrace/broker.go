@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +27,8 @@ type brokerFlags struct {
 	pprof    bool
 	config   string   // a file
 	set      []string // name=value
+
+	memoryLimit int64 // bytes; 0: see heapLimit; below 0: none
 }
 
 func newBroker() *cobra.Command {
@@ -76,6 +81,8 @@ func (flags *brokerFlags) register(f *pflag.FlagSet, cfg *broker.Config) {
 	f.Int64Var(&cfg.SegmentBytes, "segment-bytes", 1<<30, "length at which a log segment is rolled")
 	f.IntVar(&cfg.MessageMaxBytes, "message-max-bytes", 1048588, "largest record batch")
 	f.Int64Var(&cfg.RequestMemory, "request-memory", 256<<20, "bytes of all requests in memory together")
+	f.Int64Var(&flags.memoryLimit, "memory-limit", 0,
+		"bytes of memory that the garbage collector aims at; -1: none (default: 256 MiB and twice --request-memory, with --data and without GOMEMLIMIT)")
 	f.DurationVar(&cfg.RequestTimeout, "request-timeout", 30*time.Second, "how long a request may take to arrive, and an answer to go on")
 	f.IntVar(&cfg.MaxPartitions, "max-partitions", 20_000, "partitions of all topics together")
 	f.IntVar(&cfg.MaxOpenSegments, "max-open-segments", 4096, "segment files open at a time, beside those that are not synced")
@@ -103,8 +110,31 @@ func (flags *brokerFlags) apply(cfg *broker.Config, logs io.Writer) error {
 	return nil
 }
 
+// heapBase is what a broker may take besides requests and long answers: partitions,
+// connections, groups, and the table of keys while it compacts.
+const heapBase = 256 << 20
+
+// heapLimit is what debug.SetMemoryLimit is given: from below, the collector runs when
+// the heap has doubled; near it, as often as it must. 0 leaves it as it is: what has no
+// --data is in the heap, and who has set GOMEMLIMIT knows.
+func (flags *brokerFlags) heapLimit(cfg *broker.Config) int64 {
+	switch {
+	case flags.memoryLimit < 0:
+		return math.MaxInt64
+	case flags.memoryLimit > 0:
+		return flags.memoryLimit
+	case cfg.Dir == "" || os.Getenv("GOMEMLIMIT") != "":
+		return 0
+	default:
+		return heapBase + 2*cfg.RequestMemory
+	}
+}
+
 // runBroker serves until ctx ends, with metrics if there is an address for them.
 func runBroker(ctx context.Context, cfg broker.Config, flags *brokerFlags, out io.Writer) (err error) {
+	if n := flags.heapLimit(&cfg); n > 0 {
+		debug.SetMemoryLimit(n)
+	}
 	m, err := listenMetrics(flags.metrics, cfg.Logger)
 	if err != nil {
 		return err
