@@ -3,6 +3,7 @@
 package kstream
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/millrace/millrace/topic"
 )
 
-// A SourceOption is an option of [From].
+// A SourceOption is an option of [From], [FromAll] and [FromPattern].
 type SourceOption interface{ applySource(*sourceOptions) }
 
 type sourceOptions struct {
@@ -67,20 +68,51 @@ func reset(r plan.Reset) SourceOption {
 // [CommittedOnly].
 func From[K, V any](t *processor.Topology, in topic.Topic[K, V], options ...SourceOption) *KStream[K, V] {
 	flow.CheckTopic(t, in)
+	return from(t, in, fmt.Sprintf("topic %q", in.Name()), options)
+}
+
+// from adds a source; what is its topic or pattern in messages.
+func from[K, V any](t *processor.Topology, in topic.Topic[K, V], what string, options []SourceOption) *KStream[K, V] {
 	var o sourceOptions
 	for _, option := range options {
 		option.applySource(&o)
 	}
 	times, ok := o.time.(flow.TimeOf[K, V])
 	if o.time != nil && !ok {
-		t.Graph().Fail(plan.Site(), "topic %q: TimeBy was given a %T, the records are of other types", in.Name(), o.time)
+		t.Graph().Fail(plan.Site(), "%s: TimeBy was given a %T, the records are of other types", what, o.time)
 	}
 	if o.reset.AgoMs < 0 {
-		t.Graph().Fail(plan.Site(), "topic %q: Since was given a negative time", in.Name())
+		t.Graph().Fail(plan.Site(), "%s: Since was given a negative time", what)
 	}
 	s := flow.SourceAt(t, in.Name(), false, in.KeySerde(), in.ValueSerde(), times)
 	s.Node.SkipInvalid, s.Node.Reset = o.skipInvalid, o.reset
 	return of(s)
+}
+
+// FromPattern begins one stream with the records of all topics whose names match: those
+// that there are when the application starts, which may be none, and those that are
+// created while it runs, found within Config.TopicsInterval. Tasks that run go on with
+// the new topic's partitions beside their own. In all else it is [FromAll]: keys are
+// encoded alike, and records of one number of partition come to one task, in the order
+// of their timestamps as far as Config.MaxTaskIdle allows. The options are for each of
+// the topics; with [Latest] a new topic begins at its end as of when it is found.
+//
+// Topics that begin with two underscores and the application's internal ones never
+// match. A topic has one source: a topology whose pattern matches the topic of another
+// source is refused, and an application whose patterns are found to match one topic
+// fails. Where the records of a key must meet, in a store, all matching topics must
+// have as many partitions as each other. A matching topic that is deleted is read no
+// more, and the rest goes on.
+//
+// The pattern is part of the name of the tasks' folders: where it changes, stores are
+// restored from their changelogs. Several streams of one pattern read the same topics.
+func FromPattern[K, V any](t *processor.Topology, in topic.Pattern[K, V], options ...SourceOption) *KStream[K, V] {
+	if err := in.Err(); err != nil {
+		t.Graph().Fail(plan.Site(), "%w (defined at %s)", err, in.Site())
+	}
+	s := from(t, in.Topic(""), fmt.Sprintf("pattern %q", in), options)
+	s.end.Node.Pattern = &plan.Pattern{Expr: in.String(), Matches: in.Matches}
+	return s
 }
 
 // FromAll begins one stream with the records of several topics, in the order of their

@@ -84,6 +84,27 @@ var wrong = map[string]struct {
 		other.Name = "other"
 		kstream.FromAll(t, []topic.Topic[string, string]{lower, upper.Keys(other)})
 	}, `their keys are encoded as string and other`},
+	"a pattern that cannot be read": {func(t *processor.Topology, _ stringStream) {
+		kstream.FromPattern(t, topic.Matching[string, string]("lower-["))
+	}, "pattern \"lower-[\": error parsing regexp: missing closing ]"},
+	"a pattern of nothing": {func(t *processor.Topology, _ stringStream) {
+		kstream.FromPattern(t, topic.Matching[string, string](""))
+	}, `pattern "": it is empty`},
+	"a pattern without an encoding": {func(t *processor.Topology, _ stringStream) {
+		kstream.FromPattern(t, topic.Matching[string, func()]("other-.*"))
+	}, `pattern "other-.*": values: `},
+	"a pattern that matches another source": {func(t *processor.Topology, _ stringStream) {
+		kstream.FromPattern(t, topic.Matching[string, string]("wo.*"))
+	}, `pattern "wo.*" matches topic "words", which is read at`},
+	"a pattern that matches a global table": {func(t *processor.Topology, _ stringStream) {
+		ktable.Global(t, "global", topic.Of[string, string]("rates"))
+		kstream.FromPattern(t, topic.Matching[string, string]("rate."))
+	}, `pattern "rate." matches topic "rates", which is read at`},
+	"two beginnings of a pattern": {func(t *processor.Topology, _ stringStream) {
+		p := topic.Matching[string, string]("begin-.*")
+		kstream.FromPattern(t, p)
+		kstream.FromPattern(t, p, kstream.Latest())
+	}, `pattern "begin-.*" is read here and at`},
 	"a partitioner of another type": {func(_ *processor.Topology, s stringStream) {
 		s.To(upper, kstream.PartitionBy(func(int64, string, int32) int32 { return 0 }))
 	}, "PartitionBy was given a"},

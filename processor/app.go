@@ -93,6 +93,10 @@ var ErrInUse = runtime.ErrInUse
 // has found no committed offset.
 var ErrNotCommitted = runtime.ErrNotCommitted
 
+// ErrTopicDeleted says that a topic that the application reads by its name was deleted
+// while it ran. A topic that matches a pattern may be: the rest goes on.
+var ErrTopicDeleted = runtime.ErrTopicDeleted
+
 // A RecordError says at which record, by topic, partition and offset, and in which
 // step the processing ended.
 type RecordError = runtime.RecordError
@@ -161,7 +165,7 @@ func (c Config) runtime() runtime.Config {
 	return runtime.Config{
 		Link: lc, Stores: c.Stores, Workers: c.Workers,
 		CommitInterval: c.CommitInterval, OpenBytes: c.OpenBytes, MemoryLimit: c.MemoryLimit, Replication: c.ReplicationFactor,
-		SessionTimeout: c.SessionTimeout, Instance: c.InstanceID, Stay: c.StayOnClose, Address: c.Address,
+		SessionTimeout: c.SessionTimeout, Instance: c.InstanceID, Stay: c.StayOnClose, Address: c.Address, TopicsInterval: c.TopicsInterval,
 		MaxTaskIdle: c.MaxTaskIdle, SourceIdleness: c.SourceIdleness, EmitInterval: c.EmitInterval, Policies: c.Policies(),
 		OnFailure: c.OnFailure, OnStoreChange: c.OnStoreChange,
 		Listener: c.Listener, Log: c.Logger,

@@ -88,6 +88,10 @@ type Config struct {
 	// what comes out, and in which order, follows from the records alone. Kafka Streams
 	// has a second.
 	EmitInterval time.Duration
+	// TopicsInterval is the time between two looks for topics that match a pattern and are
+	// new, for source topics that have got more partitions, and for those that are gone.
+	// 10 s.
+	TopicsInterval time.Duration
 	// OnDecodeError is the policy for records of source topics that cannot be decoded,
 	// or have a negative timestamp. [Fail].
 	OnDecodeError Policy

@@ -19,8 +19,9 @@ type Plan struct {
 // A Sub is a sub-topology: the nodes that one record can reach without leaving
 // through a topic, and the stores they share. A task is a Sub and a partition.
 type Sub struct {
-	// Name is that of its first source's topic, which no other Sub reads: it
-	// stays when the rest of the topology changes, and so does the state's folder.
+	// Name is that of its first source's topic, or one made of its pattern, which no
+	// other Sub reads: it stays when the rest of the topology changes, and so does the
+	// state's folder.
 	Name    string
 	Nodes   []*Node // in the order of definition: parents first
 	Sources []*Node // several may read one topic: each then gets every record of it
@@ -57,6 +58,9 @@ func (s *Sub) add(n *Node) {
 	if n.Kind == Source {
 		if s.Name == "" {
 			s.Name = n.Topic
+			if n.Pattern != nil {
+				s.Name = n.Pattern.folder()
+			}
 		}
 		s.Sources = append(s.Sources, n)
 	}
@@ -90,10 +94,10 @@ func (g *Graph) components() func(*Node) *Node {
 	source := map[string]*Node{}
 	for _, n := range g.Nodes {
 		if n.Kind == Source {
-			if first := source[n.Topic]; first != nil {
+			if first := source[n.origin()]; first != nil {
 				join(first, n)
 			}
-			source[n.Topic] = n
+			source[n.origin()] = n
 		}
 		for _, p := range n.Parents {
 			join(p, n)
@@ -118,14 +122,12 @@ type Internal struct {
 }
 
 // Internals lists the internal topics, repartition topics before what depends
-// on them, so that partition counts can be settled in order.
-func (p *Plan) Internals() []Internal {
+// on them, so that partition counts can be settled in order. m is what patterns stand
+// for; without it the Sources lack those topics.
+func (p *Plan) Internals(m Matches) []Internal {
 	var reps, logs []Internal
 	for _, s := range p.Subs {
-		var topics []string
-		for _, n := range s.Sources {
-			topics = append(topics, n.Topic)
-		}
+		topics := s.Topics(m)
 		for _, n := range s.Nodes {
 			if n.Kind == Sink && n.Internal {
 				reps = append(reps, Internal{Name: n.Topic, Sources: topics, Partitions: n.Partitions})
@@ -140,7 +142,7 @@ func (p *Plan) Internals() []Internal {
 
 // Copartitioned gives the groups of source topics whose records meet in a store, so
 // that they must have as many partitions as each other. Names are sorted.
-func (p *Plan) Copartitioned() [][]string {
+func (p *Plan) Copartitioned(m Matches) [][]string {
 	group := map[string]map[string]bool{} // by topic: the set that it is in
 	var order []map[string]bool
 	for _, s := range p.Subs {
@@ -148,7 +150,7 @@ func (p *Plan) Copartitioned() [][]string {
 			met := map[string]bool{}
 			for _, n := range s.Nodes {
 				if slices.Contains(n.Stores, st) {
-					sourcesOf(n, met, map[*Node]bool{})
+					sourcesOf(n, m, met, map[*Node]bool{})
 				}
 			}
 			for topic := range met {
@@ -173,16 +175,16 @@ func (p *Plan) Copartitioned() [][]string {
 }
 
 // sourcesOf adds the topics whose records reach n.
-func sourcesOf(n *Node, topics map[string]bool, seen map[*Node]bool) {
+func sourcesOf(n *Node, m Matches, topics map[string]bool, seen map[*Node]bool) {
 	if seen[n] {
 		return
 	}
 	seen[n] = true
-	if n.Kind == Source {
-		topics[n.Topic] = true
+	for _, t := range m.Of(n) {
+		topics[t] = true
 	}
 	for _, p := range n.Parents {
-		sourcesOf(p, topics, seen)
+		sourcesOf(p, m, topics, seen)
 	}
 }
 

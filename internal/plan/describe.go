@@ -20,7 +20,7 @@ type Description struct {
 
 // A SubDescription tells of the steps that run in one task for each partition.
 type SubDescription struct {
-	Name   string             `json:"name"` // the topic of its first source
+	Name   string             `json:"name"` // the topic of its first source, or one made of its pattern
 	Nodes  []NodeDescription  `json:"nodes"`
 	Stores []StoreDescription `json:"stores"`
 	Global bool               `json:"global,omitempty"` // of a global table: each instance runs it once
@@ -28,12 +28,13 @@ type SubDescription struct {
 
 // A NodeDescription tells of one step.
 type NodeDescription struct {
-	Name   string   `json:"name"`             // what it does, its place in the definition, and its name if it has one
-	Kind   string   `json:"kind"`             // "source", "processor" or "sink"
-	Topic  string   `json:"topic,omitempty"`  // of a source or a sink; "" if records choose it
-	Stores []string `json:"stores,omitempty"` // that it reads or writes
-	From   []string `json:"from,omitempty"`   // the steps before it
-	To     []string `json:"to,omitempty"`     // the steps behind it
+	Name    string   `json:"name"`              // what it does, its place in the definition, and its name if it has one
+	Kind    string   `json:"kind"`              // "source", "processor" or "sink"
+	Topic   string   `json:"topic,omitempty"`   // of a source or a sink; "" if records choose it, or a pattern its topics
+	Pattern string   `json:"pattern,omitempty"` // of a source of all topics that match
+	Stores  []string `json:"stores,omitempty"`  // that it reads or writes
+	From    []string `json:"from,omitempty"`    // the steps before it
+	To      []string `json:"to,omitempty"`      // the steps behind it
 }
 
 // A StoreDescription tells of a store.
@@ -71,7 +72,7 @@ func (p *Plan) Describe() *Description {
 		}
 		d.SubTopologies = append(d.SubTopologies, sub)
 	}
-	for _, in := range p.Internals() {
+	for _, in := range p.Internals(nil) {
 		kind := "repartition"
 		if in.Changelog {
 			kind = "changelog"
@@ -86,6 +87,9 @@ func (n *Node) describe() NodeDescription {
 	switch n.Kind {
 	case Source:
 		d.Kind = "source"
+		if n.Pattern != nil {
+			d.Pattern = n.Pattern.Expr
+		}
 	case Sink:
 		d.Kind = "sink"
 	case Operator:
@@ -151,7 +155,11 @@ func (d *Description) String() string {
 func (n NodeDescription) text(b *strings.Builder) {
 	switch n.Kind {
 	case "source":
-		fmt.Fprintf(b, "    Source: %s (topics: [%s])\n", n.Name, n.Topic)
+		topics := "[" + n.Topic + "]"
+		if n.Pattern != "" {
+			topics = n.Pattern
+		}
+		fmt.Fprintf(b, "    Source: %s (topics: %s)\n", n.Name, topics)
 	case "sink":
 		topic := n.Topic
 		if topic == "" {
@@ -197,8 +205,8 @@ func (d *Description) drawing() *drawing {
 	for _, s := range d.SubTopologies {
 		for _, n := range s.Nodes {
 			g.id("n", n.Name)
-			if n.Topic != "" && !slices.Contains(g.order, n.Topic) {
-				g.order = append(g.order, n.Topic)
+			if t := n.topics(); t != "" && !slices.Contains(g.order, t) {
+				g.order = append(g.order, t)
 			}
 		}
 		for _, st := range s.Stores {
@@ -209,6 +217,14 @@ func (d *Description) drawing() *drawing {
 		g.id("t", t)
 	}
 	return g
+}
+
+// topics is what stands for the topic, or the topics, of a step in a drawing.
+func (n NodeDescription) topics() string {
+	if n.Pattern != "" {
+		return "topics " + n.Pattern
+	}
+	return n.Topic
 }
 
 // id gives a node of the graph: kind is n for a step, t for a topic, s for a store.
@@ -227,7 +243,7 @@ func (d *Description) Mermaid() string {
 	var b strings.Builder
 	b.WriteString("flowchart TD\n")
 	for _, t := range g.order {
-		fmt.Fprintf(&b, "  %s[/\"%s\"/]\n", g.id("t", t), t)
+		fmt.Fprintf(&b, "  %s[/\"%s\"/]\n", g.id("t", t), mermaidText(t))
 	}
 	for i, s := range d.SubTopologies {
 		fmt.Fprintf(&b, "  subgraph sub%d [\"%s\"]\n", i, s.Name)
@@ -286,8 +302,8 @@ func (d *Description) edges(g *drawing, draw func(from, to string, state bool)) 
 	for _, s := range d.SubTopologies {
 		for _, n := range s.Nodes {
 			me := g.id("n", n.Name)
-			if n.Topic != "" && n.Kind == "source" {
-				draw(g.id("t", n.Topic), me, false)
+			if t := n.topics(); t != "" && n.Kind == "source" {
+				draw(g.id("t", t), me, false)
 			}
 			for _, to := range n.To {
 				draw(me, g.id("n", to), false)
@@ -295,8 +311,8 @@ func (d *Description) edges(g *drawing, draw func(from, to string, state bool)) 
 			for _, st := range n.Stores {
 				draw(me, g.id("s", st), true)
 			}
-			if n.Topic != "" && n.Kind == "sink" {
-				draw(me, g.id("t", n.Topic), false)
+			if t := n.topics(); t != "" && n.Kind == "sink" {
+				draw(me, g.id("t", t), false)
 			}
 		}
 	}

@@ -68,6 +68,7 @@ func (g *Graph) Check() error {
 		errs = append(errs, fmt.Errorf("application id %q: %w", g.App, err))
 	}
 	errs = append(errs, g.checkTimes()...)
+	errs = append(errs, g.checkPatterns()...)
 	errs = append(errs, g.checkRepartitions()...)
 	if len(g.Nodes) == 0 {
 		errs = append(errs, errors.New("the topology has no source"))
@@ -100,18 +101,18 @@ func (g *Graph) checkTimes() []error {
 		if n.Kind != Source {
 			continue
 		}
-		f := first[n.Topic]
+		f := first[n.origin()]
 		if f == nil {
-			first[n.Topic] = n
+			first[n.origin()] = n
 		} else if f.Global != n.Global {
 			errs = append(errs, fmt.Errorf(
-				"%s: topic %q is read here and at %s, and one of them is a global table: a topic is either", n.Site, n.Topic, f.Site))
+				"%s: %s is read here and at %s, and one of them is a global table: a topic is either", n.Site, n.reads(), f.Site))
 		} else if f.Extracts || n.Extracts {
 			errs = append(errs, fmt.Errorf(
-				"%s: topic %q is read here and at %s, and one of them takes the time from elsewhere: read it once", n.Site, n.Topic, f.Site))
+				"%s: %s is read here and at %s, and one of them takes the time from elsewhere: read it once", n.Site, n.reads(), f.Site))
 		} else if f.Reset != n.Reset {
 			errs = append(errs, fmt.Errorf(
-				"%s: topic %q is read here and at %s, and they begin at different places: say the same, or read it once", n.Site, n.Topic, f.Site))
+				"%s: %s is read here and at %s, and they begin at different places: say the same, or read it once", n.Site, n.reads(), f.Site))
 		}
 	}
 	return errs

@@ -17,13 +17,14 @@ const (
 // A Node is one step of the graph. It is untyped: Input or Make bring the types
 // when a task is built, once a task.
 type Node struct {
-	ID       int    // place in the order of definition, from 0
-	Kind     Kind   //
-	Op       string // what it does, as the field says it: "source", "map", "aggregate" ...
-	Name     string // the name its author gave it; "" if it has none
-	Site     string // file:line of the call that made it
-	Topic    string // of a source or a sink
-	Internal bool   // Topic is a repartition topic of this application
+	ID       int      // place in the order of definition, from 0
+	Kind     Kind     //
+	Op       string   // what it does, as the field says it: "source", "map", "aggregate" ...
+	Name     string   // the name its author gave it; "" if it has none
+	Site     string   // file:line of the call that made it
+	Topic    string   // of a source or a sink; "" of a source with a Pattern
+	Pattern  *Pattern // of a source of all topics that match; nil: of Topic
+	Internal bool     // Topic is a repartition topic of this application
 	Parents  []*Node
 	Children []*Node
 	Stores   []*Store // those it reads or writes

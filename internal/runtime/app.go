@@ -24,10 +24,6 @@ type App struct {
 	dir  *dataDir
 	life *lifecycle
 
-	subs     map[string]*plan.Sub // by source topic
-	internal map[string]bool      // repartition topics
-	resets   map[string]plan.Reset
-
 	hard       context.Context // its end ends everything at once
 	stopHard   context.CancelCauseFunc
 	closeReq   chan struct{} // closed: close in good order
@@ -46,12 +42,12 @@ type App struct {
 	// Set by the control goroutine before joined is closed.
 	cluster   link.Cluster
 	clusterID string
-	topics    map[string]link.Topic
-	limits    map[string]int // of records, in bytes, where it is not the default
+	topics    atomic.Pointer[topicSet] // replaced by the watcher later, under mu
 	globals   []*global
 	member    link.Member
 	workers   []*worker
 	joined    chan struct{}
+	unsure    chan struct{} // capacity 1: the watcher is to look at the topics now
 
 	mu      sync.Mutex // a worker's mutex may be taken under it
 	slots   map[TaskID]*slot
@@ -60,6 +56,7 @@ type App struct {
 	ended   map[TaskID]chan struct{} // closed when the stores of the task's last slot are
 	seeks   []*slot                  // whose inputs are to be fetched from where they stand
 	poke    context.CancelFunc       // makes the fetch loop look at seeks
+	unknown []link.Partition         // that the group gave before the watcher knew of them
 	inGroup bool
 	closing bool
 	away    bool
@@ -78,26 +75,17 @@ func Start(ctx context.Context, p *plan.Plan, cfg Config) (*App, error) {
 	mem := newMemory(&cfg)
 	a := &App{
 		plan: p, cfg: cfg, log: log,
-		life: newLifecycle(cfg.Listener),
-		subs: map[string]*plan.Sub{}, internal: map[string]bool{}, resets: map[string]plan.Reset{},
+		life:     newLifecycle(cfg.Listener),
 		closeReq: make(chan struct{}),
 		failed:   make(chan struct{}),
 		done:     make(chan struct{}),
 		joined:   make(chan struct{}),
+		unsure:   make(chan struct{}, 1),
 		restores: make(chan struct{}, cfg.Restorers),
 		pressure: newPressure(),
 		memory:   mem,
 		slots:    map[TaskID]*slot{}, owners: map[link.Partition]*slot{}, ended: map[TaskID]chan struct{}{},
 		dormant: map[TaskID]int64{},
-	}
-	for _, s := range p.Subs {
-		for _, n := range s.Sources {
-			a.subs[n.Topic] = s
-			a.internal[n.Topic] = a.internal[n.Topic] || n.Internal
-			if n.Reset != (plan.Reset{}) {
-				a.resets[n.Topic] = n.Reset
-			}
-		}
 	}
 	var err error
 	if a.dir, err = openDataDir(cfg.Stores.Dir(), p.App); err != nil {
@@ -189,6 +177,7 @@ func (a *App) control(ctx context.Context) {
 	if a.member != nil {
 		fetchers.Go(func() { a.fetch(fetching) })
 		fetchers.Go(func() { a.probe(fetching) })
+		fetchers.Go(func() { a.watch(fetching) })
 	}
 	select {
 	case <-a.closeReq:
@@ -223,30 +212,27 @@ func (a *App) connect(ctx context.Context) error {
 		a.log.Warn("state of this application under another cluster id is left aside: it belongs to other topics",
 			"path", dir, "cluster", a.clusterID)
 	}
-	var findings []Finding
-	if a.topics, findings, err = setUpTopics(ctx, a.cluster, a.plan, a.cfg.Replication); err != nil {
+	s, err := setUpTopics(ctx, a.cluster, a.plan, a.cfg.Replication)
+	if err != nil {
 		return err
 	}
-	for _, f := range findings {
-		a.log.Warn("a topic is not as it should be", "topic", f.Topic, "problem", f.Problem)
-	}
+	a.warn(s.findings)
+	topics := newTopicSet(a.plan, s, nil)
+	topics.limits = limitsOf(ctx, a.cluster, a.plan, a.log)
+	a.topics.Store(topics)
 	a.shareOut()
-	a.limits = limitsOf(ctx, a.cluster, a.plan, a.log)
 	if err := a.openGlobals(ctx); err != nil {
 		return err
 	}
 	for range a.cfg.Workers {
 		a.workers = append(a.workers, newWorker(a))
 	}
-	var topics []string
-	for t := range a.subs {
-		topics = append(topics, t)
-	}
+	reads := topics.subscription(a.plan)
 	member, err := a.cluster.Join(link.MemberConfig{
-		Topics: topics, Resets: a.resets, Instance: a.instance(),
+		Topics: reads.Topics, Resets: reads.Resets, Instance: a.instance(),
 		SessionTimeout: a.cfg.SessionTimeout, RebalanceTimeout: a.cfg.RebalanceTimeout,
 		Assigned: a.assigned, Revoked: a.revoked, Lost: a.lost,
-		Balancing:   a.balancing(),
+		Balancing:   a.balancing(reads.Subs),
 		FetchMemory: a.cfg.MemoryLimit / 16, PartitionMemory: a.partitionMemory(),
 	})
 	if err != nil {
@@ -254,6 +240,7 @@ func (a *App) connect(ctx context.Context) error {
 	}
 	a.mu.Lock()
 	a.member = member
+	a.inGroup = len(topics.topics) == 0 // there is nothing to join for yet
 	a.mu.Unlock()
 	for _, g := range a.globals {
 		a.wg.Go(func() { g.run(a.hard) })
@@ -274,7 +261,7 @@ func (a *App) fetch(ctx context.Context) {
 		if !a.pressure.ease(ctx) {
 			a.mu.Lock()
 			for _, s := range a.slots {
-				for _, in := range s.inputs {
+				for _, in := range s.inputs() {
 					in.queue.hold()
 				}
 			}
@@ -322,8 +309,8 @@ func (a *App) deliver(b link.Batch) {
 	if s == nil || stale {
 		return
 	}
-	in := s.inputs[b.Partition]
-	if in.queue.push(b) {
+	in := s.inputs()[b.Partition]
+	if in != nil && in.queue.push(b) {
 		in.end.Store(b.End)
 		in.fetched.Store(b.Records[len(b.Records)-1].Offset + 1)
 		s.offer()

@@ -152,7 +152,7 @@ func (c *commit) live() map[link.Partition]link.Position {
 		if p.slot.cut.Err() == nil {
 			continue
 		}
-		for _, in := range p.slot.need {
+		for in := range p.slot.inputs() {
 			delete(live, in)
 		}
 	}
@@ -210,7 +210,7 @@ func (w *worker) apply(c *commit, p commitPart, now time.Time) error {
 	}
 	s.noteLogs()
 	for part, pos := range c.offsets {
-		if in := s.inputs[part]; in != nil {
+		if in := s.inputs()[part]; in != nil {
 			in.committed.Store(pos.Offset)
 		}
 	}
@@ -259,7 +259,7 @@ type purger struct {
 
 func (p *purger) after(ctx context.Context, c *commit) {
 	for part, pos := range c.offsets {
-		if p.app.internal[part.Topic] {
+		if p.app.topics.Load().internal[part.Topic] {
 			if p.before == nil {
 				p.before = map[link.Partition]int64{}
 			}

@@ -42,6 +42,9 @@ type Config struct {
 	BaseLagBytes  int64         // committed bytes of a store that are not durable before a flush. 64 MiB
 	BaseLagTime   time.Duration // their age before a flush. 30s
 	PurgeInterval time.Duration // between deletions of what was read of repartition topics. 30s
+	// TopicsInterval is the time between two looks for source topics that are new, have
+	// grown or are gone. 10s
+	TopicsInterval time.Duration
 
 	Replication      int16         // of internal topics. -1: the broker's default
 	SessionTimeout   time.Duration // 45s
@@ -105,6 +108,7 @@ func (c Config) withDefaults() Config {
 	def(&c.BaseLagBytes, 64<<20)
 	def(&c.BaseLagTime, 30*time.Second)
 	def(&c.PurgeInterval, 30*time.Second)
+	def(&c.TopicsInterval, 10*time.Second)
 	def(&c.Replication, -1)
 	def(&c.SessionTimeout, 45*time.Second)
 	def(&c.RebalanceTimeout, time.Minute)
@@ -159,6 +163,7 @@ func (c *Config) check() error {
 	positive("BaseLagBytes", c.BaseLagBytes)
 	positive("BaseLagTime", int64(c.BaseLagTime))
 	positive("PurgeInterval", int64(c.PurgeInterval))
+	positive("TopicsInterval", int64(c.TopicsInterval))
 	positive("SessionTimeout", int64(c.SessionTimeout))
 	positive("RebalanceTimeout", int64(c.RebalanceTimeout))
 	positive("SourceIdleness", int64(c.SourceIdleness))

@@ -51,7 +51,7 @@ type globalPart struct {
 func (a *App) openGlobals(ctx context.Context) error {
 	for _, sub := range a.plan.Globals {
 		g := &global{app: a, sub: sub}
-		for n := range a.topics[sub.Name].Partitions {
+		for n := range a.topics.Load().topics[sub.Name].Partitions {
 			g.parts = append(g.parts, &globalPart{Partition: link.Partition{Topic: sub.Name, Num: n}})
 		}
 		a.mu.Lock()
@@ -142,7 +142,7 @@ func (g *global) update(ctx context.Context) (moved bool, err error) {
 }
 
 func (g *global) read(ctx context.Context, p *globalPart, end int64) error {
-	r := g.app.cluster.Read(p.Partition, g.app.topics[p.Topic].ID, p.position.Load(), end)
+	r := g.app.cluster.Read(p.Partition, g.app.topics.Load().topics[p.Topic].ID, p.position.Load(), end)
 	for {
 		recs, next, err := r.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -289,7 +289,7 @@ func (g *global) openStore(def *plan.Store) error {
 // how far it is.
 func (g *global) header(s state.Store) state.Header {
 	return state.Header{
-		Cluster: g.app.clusterID, ChangelogID: g.app.topics[g.sub.Name].ID, Changelog: g.sub.Name, Partition: -1,
+		Cluster: g.app.clusterID, ChangelogID: g.app.topics.Load().topics[g.sub.Name].ID, Changelog: g.sub.Name, Partition: -1,
 		LeaderEpoch: state.NoEpoch, Kind: s.Kind(), Serdes: s.Serdes(), Format: state.Format,
 	}
 }
@@ -297,7 +297,7 @@ func (g *global) header(s state.Store) state.Header {
 // place is what is noted of a partition, but for the position.
 func (g *global) place(p *globalPart) state.Header {
 	return state.Header{
-		Cluster: g.app.clusterID, ChangelogID: g.app.topics[p.Topic].ID, Changelog: p.Topic, Partition: p.Num, Format: state.Format,
+		Cluster: g.app.clusterID, ChangelogID: g.app.topics.Load().topics[p.Topic].ID, Changelog: p.Topic, Partition: p.Num, Format: state.Format,
 	}
 }
 

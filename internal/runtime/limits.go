@@ -44,7 +44,7 @@ func limitsOf(ctx context.Context, c link.Cluster, p *plan.Plan, log *slog.Logge
 
 // maxRecord is how large a record may be in a topic.
 func (a *App) maxRecord(topic string) int {
-	if n, ok := a.limits[topic]; ok {
+	if n, ok := a.topics.Load().limits[topic]; ok {
 		return n
 	}
 	if n := a.cfg.Link.MaxRecordBytes; n > 0 {

@@ -3,24 +3,12 @@
 package runtime
 
 import (
-	"slices"
-
 	"github.com/millrace/millrace/internal/runtime/assign"
 	"github.com/millrace/millrace/internal/runtime/link"
 )
 
 // balancing is what the group's leader is told of this instance, and what it tells.
-func (a *App) balancing() link.Balancing {
-	var subs []assign.Sub
-	for _, s := range a.plan.Subs {
-		sub := assign.Sub{Name: s.Name, Stateful: len(s.Stores) > 0}
-		for _, n := range s.Sources {
-			if !slices.Contains(sub.Topics, n.Topic) {
-				sub.Topics = append(sub.Topics, n.Topic)
-			}
-		}
-		subs = append(subs, sub)
-	}
+func (a *App) balancing(subs []assign.Sub) link.Balancing {
 	return link.Balancing{Subs: subs, Data: a.data, Told: func(told assign.Assignment) { a.view.Store(&told.View) }}
 }
 

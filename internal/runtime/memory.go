@@ -71,7 +71,7 @@ func newMemory(cfg *Config) *memory {
 // there are, all of which may come here.
 func (a *App) shareOut() {
 	if b, ok := a.cfg.Stores.(state.Budgeted); ok && a.memory.own {
-		b.UseBudget(a.memory.budget, a.tasksOf(func(s *plan.Sub) bool { return len(s.Stores) > 0 }))
+		b.UseBudget(a.memory.budget, max(1, a.tasksOf(func(s *plan.Sub) bool { return len(s.Stores) > 0 })))
 	}
 }
 
@@ -79,9 +79,9 @@ func (a *App) shareOut() {
 func (a *App) tasksOf(some func(*plan.Sub) bool) int {
 	tasks := 0
 	for _, s := range a.plan.Subs {
-		n := int32(0)
-		for _, src := range s.Sources {
-			n = max(n, a.topics[src.Topic].Partitions)
+		n, known := int32(0), a.topics.Load()
+		for _, topic := range s.Topics(known.matches) {
+			n = max(n, known.topics[topic].Partitions)
 		}
 		if some(s) {
 			tasks += int(n)

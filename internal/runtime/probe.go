@@ -90,10 +90,10 @@ func (p *prober) quiet() []quiet {
 	var asked []quiet
 	seen := map[link.Partition]int64{}
 	for _, s := range a.slots {
-		if s.phase != running || len(s.inputs) < 2 && a.cfg.SourceIdleness == 0 {
+		if s.phase != running || len(s.inputs()) < 2 && a.cfg.SourceIdleness == 0 {
 			continue
 		}
-		for part, in := range s.inputs {
+		for part, in := range s.inputs() {
 			at := in.fetched.Load()
 			was, known := p.seen[part]
 			seen[part] = at
@@ -109,7 +109,7 @@ func (p *prober) quiet() []quiet {
 
 // gap tells whether there is no record between where an input stands and the end.
 func (p *prober) gap(ctx context.Context, q quiet, end int64) bool {
-	r := p.app.cluster.Read(q.part, p.app.topics[q.part.Topic].ID, q.at, end)
+	r := p.app.cluster.Read(q.part, p.app.topics.Load().topics[q.part.Topic].ID, q.at, end)
 	for {
 		recs, _, err := r.Next(ctx)
 		if errors.Is(err, io.EOF) {

@@ -89,8 +89,7 @@ func (a *App) Progress() Progress {
 		if dropped := s.dropped.Load(); dropped != nil {
 			t.Dropped = *dropped
 		}
-		for _, part := range s.need {
-			in := s.inputs[part]
+		for part, in := range s.inputs() {
 			t.Inputs = append(t.Inputs, InputProgress{
 				Topic: part.Topic, Partition: part.Num,
 				Position: in.position.Load(), Committed: in.committed.Load(), End: in.end.Load(),

@@ -3,7 +3,9 @@
 package runtime
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/millrace/millrace/internal/plan"
 )
@@ -30,15 +32,59 @@ type source struct {
 	in   plan.Input
 }
 
-func (t *Task) addInput(n *plan.Node) {
-	in := t.byTopic[n.Topic]
-	if in == nil {
-		in = &input{topic: n.Topic, time: -1, next: Position{-1, -1}}
-		t.byTopic[n.Topic] = in
-		t.inputs = append(t.inputs, in)
+func (t *Task) addInput(topic string) *input {
+	in := &input{topic: topic, time: -1, next: Position{-1, -1}}
+	for _, n := range t.cfg.Sub.Sources {
+		if n.Reads(topic) {
+			in.sources = append(in.sources, source{node: n})
+			in.extracts = in.extracts || n.Extracts
+		}
 	}
-	in.sources = append(in.sources, source{node: n})
-	in.extracts = in.extracts || n.Extracts
+	t.byTopic[topic] = in
+	t.inputs = append(t.inputs, in)
+	slices.SortFunc(t.inputs, func(a, b *input) int {
+		return cmp.Or(cmp.Compare(a.place(), b.place()), cmp.Compare(a.topic, b.topic))
+	})
+	return in
+}
+
+// place is that of an input's first source in the graph.
+func (in *input) place() int {
+	if len(in.sources) == 0 {
+		return -1
+	}
+	return in.sources[0].node.ID
+}
+
+// buildInput builds the sources of an input: each topic of a pattern has its own, with
+// the record that it has decoded last.
+func (t *Task) buildInput(in *input) error {
+	for i := range in.sources {
+		s := &in.sources[i]
+		var err error
+		if s.in, err = s.node.Input(env{t}, t.outs[s.node]); err != nil {
+			return fmt.Errorf("%s: %w", describe(s.node), err)
+		}
+	}
+	return nil
+}
+
+// AddInput has a task that runs read one more topic of its sub-topology: one that
+// matches a pattern, or that has got the task's partition. start is where it stands, if
+// it has a committed offset. A topic that the task reads already is left as it is.
+func (t *Task) AddInput(topic string, start map[string]Origin) error {
+	if t.byTopic[topic] != nil {
+		return nil
+	}
+	in := t.addInput(topic)
+	if len(in.sources) == 0 {
+		return fmt.Errorf("task %s: no source reads topic %q", t.id, topic)
+	}
+	t.takeUp(start)
+	if err := t.buildInput(in); err != nil {
+		return fmt.Errorf("task %s: %w", t.id, err)
+	}
+	return nil
 }
 
 // Process runs a batch of records of one of the task's topics, in order, without a

@@ -110,6 +110,7 @@ func (a *App) again(s *slot, delay time.Duration) {
 	for _, p := range parts {
 		a.attach(p, delay, true)
 	}
+	a.begin()
 }
 
 // rewind has the inputs of a task that comes back fetched from where it stands.
@@ -135,7 +136,7 @@ func (a *App) seek() {
 	defer a.mu.Unlock()
 	for _, s := range a.seeks {
 		to := map[link.Partition]int64{}
-		for p, in := range s.inputs {
+		for p, in := range s.inputs() {
 			if a.owners[p] == s {
 				to[p] = in.position.Load()
 			}

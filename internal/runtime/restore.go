@@ -3,9 +3,12 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/internal/plan"
@@ -26,9 +29,10 @@ func (a *App) bring(s *slot, before chan struct{}) {
 	if err == nil && !stopped {
 		s.phase, s.given = running, true
 		s.worker.do(func() { s.worker.start(s) })
+		a.member.Resume(slices.Collect(maps.Keys(s.inputs()))...)
+		a.begin() // what came for it meanwhile
 		a.mu.Unlock()
 		a.roomier()
-		a.member.Resume(s.need...)
 		a.refresh()
 		return
 	}
@@ -60,15 +64,15 @@ func (a *App) prepare(s *slot, before chan struct{}) error {
 	case <-s.ctx.Done():
 		return s.ctx.Err()
 	}
-	if err := a.locate(s); err != nil {
+	var err error
+	if s.origins, err = a.locate(s.ctx, s.inputs()); err != nil {
 		return err
 	}
 	if err := a.openStores(s); err != nil {
 		return err
 	}
-	var err error
 	s.task, err = NewTask(TaskConfig{
-		Sub: s.sub, Partition: s.id.Partition, Stores: storesOf(s), Out: laneOutputs{s.worker},
+		Sub: s.sub, Partition: s.id.Partition, Matches: s.matches(), Stores: storesOf(s), Out: laneOutputs{s.worker},
 		Start: s.origins, Now: time.Now().UnixMilli(),
 		MaxIdle: a.cfg.maxIdle(), SourceIdleness: a.cfg.SourceIdleness.Milliseconds(),
 		ConfirmEvery: confirmEvery.Milliseconds(), EmitInterval: a.cfg.EmitInterval.Milliseconds(),
@@ -95,7 +99,9 @@ var _ PartitionedOutputs = laneOutputs{}
 func (o laneOutputs) Output(topic string) plan.Output { return o.OutputAt(topic, link.AnyPartition) }
 
 // Partitions implements [PartitionedOutputs].
-func (o laneOutputs) Partitions(topic string) int32 { return o.worker.app.topics[topic].Partitions }
+func (o laneOutputs) Partitions(topic string) int32 {
+	return o.worker.app.topics.Load().topics[topic].Partitions
+}
 
 // OutputAt implements [PartitionedOutputs].
 func (o laneOutputs) OutputAt(topic string, partition int32) plan.Output {
@@ -111,32 +117,33 @@ func (o laneOutputs) OutputAt(topic string, partition int32) plan.Output {
 	}
 }
 
-// locate asks where the task's inputs stand: the times that were committed with
+// locate asks where inputs of a task stand: the times that were committed with
 // them, and the lag before the first record comes.
-func (a *App) locate(s *slot) error {
-	committed, err := a.cluster.Committed(s.ctx, s.need)
+func (a *App) locate(ctx context.Context, inputs map[link.Partition]*progress) (map[string]Origin, error) {
+	parts := slices.Collect(maps.Keys(inputs))
+	committed, err := a.cluster.Committed(ctx, parts)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ranges, err := a.cluster.Ranges(s.ctx, s.need)
+	ranges, err := a.cluster.Ranges(ctx, parts)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.origins = map[string]Origin{}
-	for p, in := range s.inputs {
+	origins, resets := map[string]Origin{}, a.topics.Load().resets
+	for p, in := range inputs {
 		at := ranges[p].Start
 		if pos, ok := committed[p]; ok {
 			at = max(at, pos.Offset)
 			in.committed.Store(pos.Offset)
-			s.origins[p.Topic] = Origin{Position{at, pos.Epoch}, pos.Metadata}
-		} else if at, err = begin(p, a.resets[p.Topic], ranges[p]); err != nil {
-			return err
+			origins[p.Topic] = Origin{Position{at, pos.Epoch}, pos.Metadata}
+		} else if at, err = begin(p, resets[p.Topic], ranges[p]); err != nil {
+			return nil, err
 		}
 		in.position.Store(at)
 		in.fetched.Store(at)
 		in.end.Store(ranges[p].End)
 	}
-	return nil
+	return origins, nil
 }
 
 // begin is where an input begins without a committed offset, as far as it is known
@@ -241,7 +248,7 @@ func (a *App) openStore(s *slot, def *plan.Store) (*openStore, error) {
 		store:     st,
 		changelog: link.NewDest(topic, s.id.Partition),
 		header: state.Header{
-			Cluster: a.clusterID, ChangelogID: a.topics[topic].ID, Changelog: topic, Partition: s.id.Partition,
+			Cluster: a.clusterID, ChangelogID: a.topics.Load().topics[topic].ID, Changelog: topic, Partition: s.id.Partition,
 			LeaderEpoch: state.NoEpoch, Kind: st.Kind(), Serdes: st.Serdes(), Format: state.Format,
 		},
 	}, nil

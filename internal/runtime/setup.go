@@ -23,10 +23,17 @@ type Finding struct {
 	Topic   string
 	Problem string
 	Fatal   bool // the application does not start
+	Pattern bool // Topic is a pattern of names
 }
 
 // String gives the finding as a sentence.
-func (f Finding) String() string { return fmt.Sprintf("topic %q %s", f.Topic, f.Problem) }
+func (f Finding) String() string {
+	what := "topic"
+	if f.Pattern {
+		what = "pattern"
+	}
+	return fmt.Sprintf("%s %q %s", what, f.Topic, f.Problem)
+}
 
 // Preflight compares the plan's topics with the cluster's and changes nothing. The
 // error is that of the configuration, or of a cluster that does not answer.
@@ -48,45 +55,92 @@ func Preflight(ctx context.Context, p *plan.Plan, cfg Config) ([]Finding, error)
 
 // A topicSurvey is what the cluster has of a plan's topics.
 type topicSurvey struct {
-	names    []string
 	found    map[string]link.Topic
+	matches  plan.Matches
 	counts   map[string]int32 // of partitions: as they are, or as they are to be
 	missing  []plan.Internal
 	findings []Finding
 }
 
 func (s *topicSurvey) add(fatal bool, topic, format string, args ...any) {
-	s.findings = append(s.findings, Finding{topic, fmt.Sprintf(format, args...), fatal})
+	s.findings = append(s.findings, Finding{Topic: topic, Problem: fmt.Sprintf(format, args...), Fatal: fatal})
+}
+
+// sourcesOf describes the source topics of a plan: those that there are, and what its
+// patterns stand for. Overlaps are topics that two of them match.
+func sourcesOf(ctx context.Context, c link.Cluster, p *plan.Plan) (found map[string]link.Topic, m plan.Matches, overlaps []plan.Overlap, err error) {
+	if !p.HasPatterns() {
+		found, err = c.Topics(ctx, sourceTopics(p, nil)...)
+		return found, nil, nil, err
+	}
+	all, err := c.AllTopics(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var names []string
+	for name, t := range all {
+		if !t.Private {
+			names = append(names, name)
+		}
+	}
+	m, overlaps = p.Match(names)
+	found = map[string]link.Topic{}
+	for _, name := range sourceTopics(p, m) {
+		if t, ok := all[name]; ok {
+			found[name] = t
+		}
+	}
+	return found, m, overlaps, nil
+}
+
+// sourceTopics lists the topics that a plan reads, repartition topics and those of global
+// tables among them, in order.
+func sourceTopics(p *plan.Plan, m plan.Matches) []string {
+	var topics []string
+	for _, sub := range slices.Concat(p.Subs, p.Globals) {
+		topics = append(topics, sub.Topics(m)...)
+	}
+	slices.Sort(topics)
+	return slices.Compact(topics)
 }
 
 // survey describes the plan's topics and finds what does not fit.
 func survey(ctx context.Context, c link.Cluster, p *plan.Plan) (*topicSurvey, error) {
 	s := &topicSurvey{counts: map[string]int32{}}
-	internals, external := p.Internals(), map[string]bool{}
-	for _, in := range internals {
-		s.names = append(s.names, in.Name)
-	}
-	chosen := map[string]bool{} // sinks that choose partitions
-	for _, sub := range p.Subs {
-		for _, n := range sub.Sources {
-			if !n.Internal {
-				external[n.Topic] = true
-			}
-		}
-		for _, n := range sub.Nodes {
-			if n.Partitioned && !external[n.Topic] {
-				chosen[n.Topic] = true
-			}
-		}
-	}
-	for _, sub := range p.Globals {
-		external[sub.Name] = true
-	}
-	s.names = append(s.names, slices.Sorted(maps.Keys(external))...)
-	s.names = append(s.names, slices.Sorted(maps.Keys(chosen))...)
-	var err error
-	if s.found, err = c.Topics(ctx, s.names...); err != nil {
+	found, matches, overlaps, err := sourcesOf(ctx, c, p)
+	if err != nil {
 		return nil, err
+	}
+	s.matches = matches
+	for _, o := range overlaps {
+		s.add(true, o.Topic, "%s", o.Problem)
+	}
+	internals, chosen := p.Internals(matches), chosenSinks(p)
+	external := map[string]bool{}
+	for _, name := range sourceTopics(p, matches) {
+		external[name] = true
+	}
+	var others []string
+	for _, in := range internals {
+		delete(external, in.Name)
+		others = append(others, in.Name)
+	}
+	for name := range external {
+		delete(chosen, name)
+	}
+	others = append(others, slices.Sorted(maps.Keys(chosen))...)
+	if s.found, err = c.Topics(ctx, others...); err != nil {
+		return nil, err
+	}
+	for name := range external {
+		if t, ok := found[name]; ok {
+			s.found[name] = t
+		}
+	}
+	for _, expr := range p.Patterns() {
+		if len(matches[expr]) == 0 {
+			s.findings = append(s.findings, Finding{Topic: expr, Pattern: true, Problem: "matches no topic yet: what is created later is read"})
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(external)) {
 		t, ok := s.found[name]
@@ -101,13 +155,14 @@ func survey(ctx context.Context, c link.Cluster, p *plan.Plan) (*topicSurvey, er
 			s.add(true, name, "does not exist: records are put into partitions of it that the program chooses, so it is to be created before the application is started")
 		}
 	}
-	if len(s.findings) > 0 {
+	if s.fatal() != nil {
 		return s, nil // the rest follows from the sources
 	}
-	s.settle(internals, p.Copartitioned())
+	s.settle(internals, p.Copartitioned(matches))
 	for _, in := range internals {
 		t, ok := s.found[in.Name]
 		switch n := s.counts[in.Name]; {
+		case !ok && n == 0: // it follows patterns that match nothing yet
 		case !ok:
 			s.missing = append(s.missing, in)
 			s.add(false, in.Name, "does not exist: it is created with %d partitions when the application starts", n)
@@ -179,7 +234,7 @@ func (s *topicSurvey) settleGroup(group []string) {
 		case first == "":
 			first = name
 		case n != s.counts[first]:
-			s.add(true, name, "has %d partitions and topic %q, whose records it meets, has %d: repartition one of the streams", n, first, s.counts[first])
+			s.add(true, name, "has %d partitions and topic %q, whose records it meets, has %d: repartition one of the streams, or give the topics as many partitions as each other", n, first, s.counts[first])
 		}
 	}
 	for _, name := range group {
@@ -248,37 +303,56 @@ func (s *topicSurvey) checkPolicy(ctx context.Context, c link.Cluster, in plan.I
 }
 
 // setUpTopics makes the internal topics that are missing and checks those that are
-// there. It returns all topics by name, and what is worth a warning.
-func setUpTopics(ctx context.Context, c link.Cluster, p *plan.Plan, replication int16) (map[string]link.Topic, []Finding, error) {
+// there.
+func setUpTopics(ctx context.Context, c link.Cluster, p *plan.Plan, replication int16) (*topicSurvey, error) {
 	s, err := survey(ctx, c, p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := s.fatal(); err != nil {
-		return nil, nil, err
+		return nil, &topicsError{err}
 	}
 	var create []link.NewTopic
 	for _, in := range s.missing {
 		create = append(create, newTopic(in, s.counts[in.Name], replication))
 	}
 	if err := createTopics(ctx, c, create); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	made := len(s.missing) > 0
 	for try := 0; len(s.missing) > 0; try++ { // a new topic takes a moment to be known everywhere
 		if try > 0 {
 			if err := pause(ctx, 50*time.Millisecond); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 		if s, err = survey(ctx, c, p); err != nil {
-			return nil, nil, err
+			return nil, err
+		}
+		if err := s.fatal(); made && err != nil { // another instance may have been first, with another version
+			return nil, &topicsError{err}
 		}
 	}
-	if made { // another instance may have been first, with another version
-		err = s.fatal()
+	return s, nil
+}
+
+// A topicsError is what is wrong with the topics: waiting does not help.
+type topicsError struct{ err error }
+
+func (e *topicsError) Error() string { return e.err.Error() }
+func (e *topicsError) Unwrap() error { return e.err }
+
+// chosenSinks are the topics of sinks that choose partitions.
+func chosenSinks(p *plan.Plan) map[string]bool {
+	chosen := map[string]bool{}
+	for _, sub := range p.Subs {
+		for _, n := range sub.Nodes {
+			if n.Partitioned {
+				chosen[n.Topic] = true
+			}
+		}
 	}
-	return s.found, s.findings, err
+	return chosen
 }
 
 // fatal joins the findings that keep the application from starting.

@@ -4,7 +4,6 @@ package runtime
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -30,9 +29,10 @@ const (
 type slot struct {
 	id     TaskID
 	sub    *plan.Sub
-	need   []link.Partition // all its inputs
-	inputs map[link.Partition]*progress
+	need   []link.Partition // it does not begin without these: see topicSet.base
 	worker *worker
+	// ins are its inputs, from its beginning on; the map is replaced when they grow.
+	ins    atomic.Pointer[map[link.Partition]*progress]
 	listed atomic.Bool     // the worker knows that there is something to do
 	ctx    context.Context // of opening and restoring: the worker's way to end it is a message
 	cancel context.CancelFunc
@@ -49,6 +49,7 @@ type slot struct {
 	rewinding bool          // and what was fetched is behind the restart; guarded by App.mu
 
 	have  map[link.Partition]bool // guarded by App.mu
+	late  []link.Partition        // of have: those that came after its beginning and are no inputs yet; guarded by App.mu
 	phase phase                   // guarded by App.mu
 	given bool                    // to its worker; guarded by App.mu
 
@@ -88,7 +89,7 @@ type progress struct {
 
 // closeQueues drops what was fetched and not processed, and takes no more.
 func (s *slot) closeQueues() {
-	for _, in := range s.inputs {
+	for _, in := range s.inputs() {
 		in.queue.close()
 	}
 }
@@ -137,29 +138,17 @@ type openStore struct {
 func (a *App) newSlot(id TaskID, sub *plan.Sub) *slot {
 	s := &slot{
 		id: id, sub: sub,
-		inputs:   map[link.Partition]*progress{},
 		have:     map[link.Partition]bool{},
 		released: make(chan struct{}),
 		sought:   make(chan struct{}),
 		closed:   make(chan struct{}),
 		worker:   a.leastLoaded(),
 	}
-	for _, n := range sub.Sources {
-		p := link.Partition{Topic: n.Topic, Num: id.Partition}
-		if a.topics[n.Topic].Partitions <= id.Partition || s.inputs[p] != nil {
-			continue
+	known := a.topics.Load()
+	for _, topic := range sub.Topics(nil) {
+		if id.Partition < known.base[topic] {
+			s.need = append(s.need, link.Partition{Topic: topic, Num: id.Partition})
 		}
-		in := &progress{internal: n.Internal}
-		in.position.Store(-1)
-		in.committed.Store(-1)
-		in.end.Store(-1)
-		in.fetched.Store(-1)
-		s.inputs[p] = in
-		s.need = append(s.need, p)
-	}
-	limit := a.queueBytes() / int64(max(len(s.inputs), 1))
-	for p, in := range s.inputs {
-		in.queue = &queue{pressure: a.pressure, memory: a.memory, flow: a.member, input: p, limit: limit}
 	}
 	s.ctx, s.cancel = context.WithCancel(a.hard)
 	s.streamTime.Store(NoTime)
@@ -167,6 +156,46 @@ func (a *App) newSlot(id TaskID, sub *plan.Sub) *slot {
 	s.cut, s.drop = context.WithCancel(a.hard)
 	s.worker.load++
 	return s
+}
+
+// inputs are the partitions that the task reads. The map is not changed.
+func (s *slot) inputs() map[link.Partition]*progress {
+	if ins := s.ins.Load(); ins != nil {
+		return *ins
+	}
+	return nil
+}
+
+// newInputs makes inputs of partitions, of which nothing is known yet.
+func (a *App) newInputs(s *slot, parts []link.Partition) map[link.Partition]*progress {
+	inputs := make(map[link.Partition]*progress, len(parts))
+	limit := a.queueBytes() / int64(len(s.inputs())+len(parts))
+	for _, p := range parts {
+		in := &progress{internal: a.topics.Load().internal[p.Topic]}
+		in.position.Store(-1)
+		in.committed.Store(-1)
+		in.end.Store(-1)
+		in.fetched.Store(-1)
+		in.queue = &queue{pressure: a.pressure, memory: a.memory, flow: a.member, input: p, limit: limit}
+		inputs[p] = in
+	}
+	return inputs
+}
+
+// matches are the topics of patterns among the task's inputs.
+func (s *slot) matches() plan.Matches {
+	m := plan.Matches{}
+	for _, n := range s.sub.Sources {
+		if n.Pattern == nil || m[n.Pattern.Expr] != nil {
+			continue
+		}
+		for p := range s.inputs() {
+			if n.Pattern.Matches(p.Topic) {
+				m[n.Pattern.Expr] = append(m[n.Pattern.Expr], p.Topic)
+			}
+		}
+	}
+	return m
 }
 
 // leastLoaded picks the worker with the fewest tasks. Under App.mu.
@@ -179,27 +208,27 @@ func (a *App) assigned(parts []link.Partition) {
 	<-a.joined // the member is known from here on
 	a.mu.Lock()
 	a.inGroup = true
-	var err error
+	known := a.topics.Load()
 	for _, p := range parts {
-		if n := a.topics[p.Topic].Partitions; p.Num >= n && err == nil {
-			err = fmt.Errorf("topic %q has grown beyond its %d partitions: state of keys that move is in other tasks; reset the application", p.Topic, n)
-		}
-		if !a.closing && err == nil {
+		switch {
+		case a.closing:
+		case known.has(p):
 			a.attach(p, 0, false)
+		default: // the leader has seen the topic grow first: the watcher says whether it may
+			a.unknown = append(a.unknown, p)
+			a.wonder()
 		}
 	}
+	a.begin()
 	a.mu.Unlock()
-	if err != nil {
-		a.fail(err)
-	}
 	a.refresh()
 }
 
-// attach gives a partition to its task. One that comes back, perhaps after a delay,
-// has its inputs fetched again from where it stands: what was fetched for its last
-// slot is gone. Under App.mu.
+// attach gives a partition to its task, which begin lets go on. One that comes back,
+// perhaps after a delay, has its inputs fetched again from where it stands: what was
+// fetched for its last slot is gone. Under App.mu.
 func (a *App) attach(p link.Partition, delay time.Duration, back bool) {
-	sub := a.subs[p.Topic]
+	sub := a.topics.Load().subs[p.Topic]
 	if sub == nil {
 		return
 	}
@@ -212,10 +241,8 @@ func (a *App) attach(p link.Partition, delay time.Duration, back bool) {
 	}
 	s.have[p] = true
 	a.owners[p] = s
-	if len(s.have) == len(s.need) && s.phase == waiting {
-		s.phase = restoring
-		before := a.ended[id]
-		a.wg.Go(func() { a.bring(s, before) })
+	if s.phase != waiting {
+		s.late = append(s.late, p)
 	}
 }
 
@@ -223,6 +250,7 @@ func (a *App) attach(p link.Partition, delay time.Duration, back bool) {
 // task keeps waits in a new slot. Under App.mu.
 func (a *App) detach(parts []link.Partition) []*slot {
 	var gone []*slot
+	a.unknown = slices.DeleteFunc(a.unknown, func(p link.Partition) bool { return slices.Contains(parts, p) })
 	for _, p := range parts {
 		s := a.owners[p]
 		if s == nil {
@@ -241,6 +269,7 @@ func (a *App) detach(parts []link.Partition) []*slot {
 			a.attach(p, s.delay, true)
 		}
 	}
+	a.begin()
 	return gone
 }
 

@@ -55,7 +55,8 @@ type Task struct {
 	stores  []state.Store // in the order of the plan
 	byName  map[string]state.Store
 	nodes   map[int32]*plan.Node
-	inputs  []*input // in the order of their first sources
+	outs    map[*plan.Node][]any // of sources: the entries of their children
+	inputs  []*input             // in the order of their first sources, those of a pattern in order of their names
 	byTopic map[string]*input
 	hooks   []hook
 	timed   []timed
@@ -104,6 +105,8 @@ type drop struct {
 type TaskConfig struct {
 	Sub       *plan.Sub
 	Partition int32
+	// Matches are the topics of the sub-topology's patterns that have this partition.
+	Matches plan.Matches
 	// Stores are those of the sub-topology, open and restored. The task uses them;
 	// they are closed by who opened them.
 	Stores []state.Store
@@ -145,6 +148,7 @@ func NewTask(cfg TaskConfig) (*Task, error) {
 		stores:     cfg.Stores,
 		byName:     map[string]state.Store{},
 		nodes:      map[int32]*plan.Node{},
+		outs:       map[*plan.Node][]any{},
 		byTopic:    map[string]*input{},
 		drops:      map[drop]int64{},
 		times:      map[string]*int64{},
@@ -162,9 +166,10 @@ func NewTask(cfg TaskConfig) (*Task, error) {
 			return nil, fmt.Errorf("task %s: store %q is not open", t.id, def.Name)
 		}
 	}
-	for _, n := range cfg.Sub.Sources {
-		t.addInput(n)
+	for _, topic := range cfg.Sub.Topics(cfg.Matches) {
+		t.addInput(topic)
 	}
+	t.fresh = len(cfg.Start) == 0
 	t.takeUp(cfg.Start)
 	t.resume()
 	if err := t.build(cfg.Sub.Nodes); err != nil {
@@ -180,26 +185,24 @@ func (t *Task) build(nodes []*plan.Node) error {
 	t.building = true
 	defer func() { t.building = false }()
 	entries := make(map[*plan.Node]any, len(nodes))
-	sources := map[*plan.Node]plan.Input{}
 	for _, n := range slices.Backward(nodes) {
 		t.nodes[int32(n.ID)] = n
 		outs := make([]any, len(n.Children))
 		for i, c := range n.Children {
 			outs[i] = entries[c]
 		}
-		var err error
 		if n.Kind == plan.Source {
-			sources[n], err = n.Input(env{t}, outs)
-		} else {
-			entries[n], err = n.Make(env{t}, outs)
+			t.outs[n] = outs
+			continue
 		}
-		if err != nil {
+		var err error
+		if entries[n], err = n.Make(env{t}, outs); err != nil {
 			return fmt.Errorf("%s: %w", describe(n), err)
 		}
 	}
 	for _, in := range t.inputs {
-		for i := range in.sources {
-			in.sources[i].in = sources[in.sources[i].node]
+		if err := t.buildInput(in); err != nil {
+			return err
 		}
 	}
 	byID := func(a, b *plan.Node) int { return cmp.Compare(a.ID, b.ID) }

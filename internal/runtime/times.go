@@ -38,7 +38,6 @@ type Origin struct {
 
 // takeUp goes on with the times that were committed with the offsets.
 func (t *Task) takeUp(starts map[string]Origin) {
-	t.fresh = len(starts) == 0
 	for topic, start := range starts {
 		in := t.byTopic[topic]
 		if in == nil {

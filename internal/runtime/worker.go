@@ -203,7 +203,7 @@ func (w *worker) process(s *slot, now time.Time) bool {
 		return false
 	}
 	s.processed.Add(int64(n))
-	for p, in := range s.inputs {
+	for p, in := range s.inputs() {
 		if at := s.task.Position(p.Topic); at >= 0 {
 			in.position.Store(at)
 		}
@@ -218,7 +218,7 @@ func (w *worker) process(s *slot, now time.Time) bool {
 
 // refill gives the task the next batch of each input that it has nothing of.
 func (w *worker) refill(s *slot) {
-	for p, in := range s.inputs {
+	for p, in := range s.inputs() {
 		if s.task.Pending(p.Topic) > 0 {
 			continue
 		}
@@ -236,7 +236,7 @@ func (w *worker) refill(s *slot) {
 }
 
 func (w *worker) refillable(s *slot) bool {
-	for p, in := range s.inputs {
+	for p, in := range s.inputs() {
 		if empty, _ := in.queue.empty(); !empty && s.task.Pending(p.Topic) == 0 {
 			return true
 		}

@@ -35,6 +35,8 @@ type Driver struct {
 	cfg     processor.Config
 	backend state.Backend
 	dbs     []state.DB
+	plan    *plan.Plan
+	subs    map[*plan.Sub]*runtime.Task
 	tasks   []*runtime.Task
 	topics  map[string]*log
 	pending []piece
@@ -61,7 +63,7 @@ type piece struct {
 // is closed by the test's Cleanup. Its time of day begins at 0.
 func New(tb TB, t *processor.Topology, cfg ...processor.Config) *Driver {
 	tb.Helper()
-	d := &Driver{tb: tb, topics: map[string]*log{}}
+	d := &Driver{tb: tb, topics: map[string]*log{}, subs: map[*plan.Sub]*runtime.Task{}}
 	for _, c := range cfg {
 		d.cfg = c
 	}
@@ -75,6 +77,7 @@ func New(tb TB, t *processor.Topology, cfg ...processor.Config) *Driver {
 		return d
 	}
 	tb.Cleanup(d.close)
+	d.plan = p
 	for i, sub := range append(slices.Clone(p.Globals), p.Subs...) {
 		if err := d.start(sub, i < len(p.Globals)); err != nil {
 			tb.Fatalf("start the topology: %v", err)
@@ -107,8 +110,9 @@ func (d *Driver) start(sub *plan.Sub, global bool) error {
 		return err
 	}
 	d.tasks = append(d.tasks, task)
-	for _, n := range sub.Sources {
-		d.log(n.Topic).task, d.log(n.Topic).global = task, global
+	d.subs[sub] = task
+	for _, topic := range sub.Topics(nil) {
+		d.log(topic).task, d.log(topic).global = task, global
 	}
 	return nil
 }
@@ -148,18 +152,44 @@ type outputs struct{ d *Driver }
 
 func (o outputs) Output(topic string) plan.Output {
 	return func(key, value []byte, timestamp int64, headers []plan.Header) error {
-		o.d.append(topic, plan.Raw{Key: slices.Clone(key), Value: slices.Clone(value), Headers: headers, Timestamp: timestamp})
-		return nil
+		return o.d.append(topic, plan.Raw{Key: slices.Clone(key), Value: slices.Clone(value), Headers: headers, Timestamp: timestamp})
 	}
 }
 
-func (d *Driver) append(topic string, r plan.Raw) {
-	l := d.log(topic)
+func (d *Driver) append(topic string, r plan.Raw) error {
+	l, err := d.match(topic)
+	if err != nil {
+		return err
+	}
 	r.Offset = int64(len(l.records))
 	l.records = append(l.records, r)
 	if l.task != nil {
 		d.pending = append(d.pending, piece{topic, r})
 	}
+	return nil
+}
+
+// match gives a topic's log, with the task that reads it. One that a pattern matches is
+// met here for the first time.
+func (d *Driver) match(topic string) (*log, error) {
+	l := d.log(topic)
+	if l.task != nil || !d.plan.HasPatterns() {
+		return l, nil
+	}
+	m, overlaps := d.plan.Match([]string{topic})
+	for _, o := range overlaps {
+		return nil, fmt.Errorf("topic %q %s", o.Topic, o.Problem)
+	}
+	for _, sub := range d.plan.Subs {
+		if !slices.Contains(sub.Topics(m), topic) {
+			continue
+		}
+		if err := d.subs[sub].AddInput(topic, nil); err != nil {
+			return nil, err
+		}
+		l.task = d.subs[sub]
+	}
+	return l, nil
 }
 
 // run processes what waits, and what comes of it, until nothing does.
@@ -206,10 +236,14 @@ func (d *Driver) TryPipe[K, V any](in topic.Topic[K, V], r processor.Record[K, V
 
 // PipeBytes pipes a record as the bytes of its key and value; nil is a null.
 func (d *Driver) PipeBytes(in string, r processor.Record[[]byte, []byte]) error {
-	if d.log(in).task == nil {
+	if l, err := d.match(in); err != nil {
+		return err
+	} else if l.task == nil {
 		return fmt.Errorf("no source of the topology reads topic %q", in)
 	}
-	d.append(in, plan.Raw{Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp})
+	if err := d.append(in, plan.Raw{Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp}); err != nil {
+		return err
+	}
 	return d.run()
 }
 

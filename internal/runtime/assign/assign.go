@@ -38,6 +38,8 @@ type Partition struct {
 type Sub struct {
 	Name     string   // unique in its topology
 	Topics   []string // its source topics, repartition topics among them
+	Patterns []string // of the names of further source topics, as the program writes them
+	Matched  []string // the topics that match them, as far as the member knows
 	Stateful bool     // it has stores that are costly to bring elsewhere
 }
 

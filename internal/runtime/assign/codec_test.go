@@ -45,6 +45,10 @@ func drawData(t *rapid.T) (assign.Data, []string) {
 			Name: name, Stateful: rapid.Bool().Draw(t, "stateful"),
 			Topics: rapid.SliceOfN(names, 0, 3).Draw(t, "sub's topics"),
 		})
+		if s := &d.Subs[i]; rapid.Bool().Draw(t, "with patterns") {
+			s.Patterns = rapid.SliceOfN(text, 1, 3).Draw(t, "patterns")
+			s.Matched = rapid.SliceOfN(names, 0, 3).Draw(t, "what matches")
+		}
 		for _, role := range []assign.Role{assign.Dormant, assign.Standby, assign.Active} {
 			for _, p := range drawSet(t, "copies") {
 				d.Copies = append(d.Copies, assign.Copy{

@@ -19,6 +19,7 @@ const (
 	dataFlags    = 5 // bit 0: Standbys
 	dataSubs     = 6
 	dataCopies   = 7
+	dataPatterns = 8
 )
 
 // AppendData appends a member's user data to dst. topics are those of the member's
@@ -44,6 +45,9 @@ func AppendData(dst []byte, d Data, topics []string) []byte {
 	if len(d.Subs) > 0 {
 		dst = appendField(dst, dataSubs, appendSubs(nil, d.Subs, topics))
 	}
+	if patterns := appendPatterns(nil, d.Subs, topics); patterns != nil {
+		dst = appendField(dst, dataPatterns, patterns)
+	}
 	if copies := appendCopies(nil, d); copies != nil {
 		dst = appendField(dst, dataCopies, copies)
 	}
@@ -52,16 +56,7 @@ func AppendData(dst []byte, d Data, topics []string) []byte {
 
 // appendSubs writes a number, and of each an entry: name, flags, number of topics, topics.
 func appendSubs(dst []byte, subs []Sub, topics []string) []byte {
-	at := map[string]int{}
-	for i, t := range topics {
-		at[t] = i
-	}
-	name := func(dst []byte, s string) []byte { // 0 and a text, or 1 and more: a topic
-		if i, ok := at[s]; ok {
-			return binary.AppendUvarint(dst, uint64(i)+1)
-		}
-		return appendString(append(dst, 0), s)
-	}
+	name := namer(topics)
 	dst = binary.AppendUvarint(dst, uint64(len(subs)))
 	for _, s := range subs {
 		e := name(nil, s.Name)
@@ -72,6 +67,42 @@ func appendSubs(dst []byte, subs []Sub, topics []string) []byte {
 		e = append(e, flags)
 		e = binary.AppendUvarint(e, uint64(len(s.Topics)))
 		for _, t := range s.Topics {
+			e = name(e, t)
+		}
+		dst = appendBytes(dst, e)
+	}
+	return dst
+}
+
+// namer gives how names are written: 0 and a text, or 1 and more, a topic's number.
+func namer(topics []string) func(dst []byte, s string) []byte {
+	at := map[string]int{}
+	for i, t := range topics {
+		at[t] = i
+	}
+	return func(dst []byte, s string) []byte {
+		if i, ok := at[s]; ok {
+			return binary.AppendUvarint(dst, uint64(i)+1)
+		}
+		return appendString(append(dst, 0), s)
+	}
+}
+
+// appendPatterns writes of each sub-topology with patterns an entry: its number, number of
+// patterns, patterns, number of topics that match, those topics.
+func appendPatterns(dst []byte, subs []Sub, topics []string) []byte {
+	name := namer(topics)
+	for i, s := range subs {
+		if len(s.Patterns) == 0 {
+			continue
+		}
+		e := binary.AppendUvarint(nil, uint64(i))
+		e = binary.AppendUvarint(e, uint64(len(s.Patterns)))
+		for _, p := range s.Patterns {
+			e = appendString(e, p)
+		}
+		e = binary.AppendUvarint(e, uint64(len(s.Matched)))
+		for _, t := range s.Matched {
 			e = name(e, t)
 		}
 		dst = appendBytes(dst, e)
@@ -150,6 +181,8 @@ func DecodeData(b []byte, topics []string) (Data, error) {
 			d.Standbys = r.uvarint()&1 == 1
 		case dataSubs:
 			d.Subs = r.subs(topics)
+		case dataPatterns:
+			r.patterns(d.Subs, topics)
 		case dataCopies:
 			d.Copies = r.copies(d.Subs)
 		}
@@ -160,30 +193,51 @@ func DecodeData(b []byte, topics []string) (Data, error) {
 	return d, nil
 }
 
-func (r *reader) subs(topics []string) []Sub {
-	name := func(r *reader) string {
-		n := r.uvarint()
-		if n == 0 {
-			return r.string()
-		}
-		if n > uint64(len(topics)) {
-			r.fail()
-			return ""
-		}
-		return topics[n-1]
+// name reads what a namer writes.
+func (r *reader) name(topics []string) string {
+	n := r.uvarint()
+	if n == 0 {
+		return r.string()
 	}
+	if n > uint64(len(topics)) {
+		r.fail()
+		return ""
+	}
+	return topics[n-1]
+}
+
+func (r *reader) subs(topics []string) []Sub {
 	var subs []Sub
 	for range r.count() {
 		e := r.entry()
-		s := Sub{Name: name(e)}
+		s := Sub{Name: e.name(topics)}
 		s.Stateful = e.uvarint()&1 == 1
 		for range e.count() {
-			s.Topics = append(s.Topics, name(e))
+			s.Topics = append(s.Topics, e.name(topics))
 		}
 		subs = append(subs, s)
 		r.end(e)
 	}
 	return subs
+}
+
+func (r *reader) patterns(subs []Sub, topics []string) {
+	for len(r.b) > 0 {
+		e := r.entry()
+		sub := e.uvarint()
+		if sub >= uint64(len(subs)) {
+			r.fail()
+			return
+		}
+		s := &subs[sub]
+		for range e.count() {
+			s.Patterns = append(s.Patterns, e.string())
+		}
+		for range e.count() {
+			s.Matched = append(s.Matched, e.name(topics))
+		}
+		r.end(e)
+	}
 }
 
 func (r *reader) copies(subs []Sub) []Copy {

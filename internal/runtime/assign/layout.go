@@ -11,7 +11,7 @@ import (
 
 // A layout is a sub-topology that tasks are made of in this round.
 type layout struct {
-	Sub
+	Sub              // its Topics are all that it reads in this round
 	members    []int // that can run its tasks, ascending
 	can        []bool
 	capacity   int // of members, summed up
@@ -83,7 +83,10 @@ func (p *problem) known(counts map[string]int32) map[string]int32 {
 // maxPartitions bounds what a member can make us believe of a topic.
 const maxPartitions = 1 << 16
 
-// proposals lists the sub-topologies of all members, each different one once.
+// proposals lists the sub-topologies of all members, each different one once. Of what
+// matches a pattern those topics count that all its members know: one that has not seen
+// a new topic yet could not read it, and no task is to move because of that. When it
+// has it joins again.
 func (p *problem) proposals(counts map[string]int32) []*layout {
 	var all []*layout
 	seen := map[string]*layout{}
@@ -99,14 +102,15 @@ func (p *problem) proposals(counts map[string]int32) []*layout {
 		for _, s := range m.Data.Subs {
 			topics := slices.Sorted(slices.Values(s.Topics))
 			topics = slices.Compact(topics)
+			patterns := slices.Compact(slices.Sorted(slices.Values(s.Patterns)))
 			foreign := func(t string) bool { return counts[t] > 0 && !reads[t] }
-			if len(topics) == 0 || slices.ContainsFunc(topics, foreign) {
+			if len(topics)+len(patterns) == 0 || slices.ContainsFunc(topics, foreign) {
 				continue
 			}
-			key := s.Name + "\x00" + strings.Join(topics, "\x00")
+			key := s.Name + "\x00" + strings.Join(topics, "\x00") + "\x01" + strings.Join(patterns, "\x00")
 			l := seen[key]
 			if l == nil {
-				l = &layout{Sub: Sub{Name: s.Name, Topics: topics}, can: make([]bool, len(p.members))}
+				l = &layout{Sub: Sub{Name: s.Name, Topics: topics, Patterns: patterns, Matched: s.Matched}, can: make([]bool, len(p.members))}
 				seen[key] = l
 				all = append(all, l)
 			}
@@ -114,13 +118,17 @@ func (p *problem) proposals(counts map[string]int32) []*layout {
 				continue
 			}
 			l.can[i] = true
+			l.Matched = slices.DeleteFunc(slices.Clone(l.Matched), func(t string) bool { return !slices.Contains(s.Matched, t) })
 			l.members = append(l.members, i)
 			l.capacity += p.capacity(i)
 			l.Stateful = l.Stateful || s.Stateful
-			for _, t := range topics {
+			for _, t := range slices.Concat(topics, s.Matched) {
 				l.claimed += owned[t]
 			}
 		}
+	}
+	for _, l := range all {
+		l.Topics = slices.Compact(slices.Sorted(slices.Values(slices.Concat(l.Topics, l.Matched))))
 	}
 	return all
 }

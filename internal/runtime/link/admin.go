@@ -37,9 +37,19 @@ func (k *Kafka) Topics(ctx context.Context, names ...string) (map[string]Topic, 
 		t.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, t)
 	}
+	return found, k.describe(ctx, req, found)
+}
+
+// AllTopics implements [Cluster].
+func (k *Kafka) AllTopics(ctx context.Context) (map[string]Topic, error) {
+	found := map[string]Topic{}
+	return found, k.describe(ctx, kmsg.NewPtrMetadataRequest(), found) // no topics are all
+}
+
+func (k *Kafka) describe(ctx context.Context, req *kmsg.MetadataRequest, found map[string]Topic) error {
 	resp, err := req.RequestWith(ctx, asker{k.main})
 	if err != nil {
-		return nil, fmt.Errorf("describe topics: %w", err)
+		return fmt.Errorf("describe topics: %w", err)
 	}
 	for _, t := range resp.Topics {
 		err := kerr.ErrorForCode(t.ErrorCode)
@@ -47,13 +57,13 @@ func (k *Kafka) Topics(ctx context.Context, names ...string) (map[string]Topic, 
 			continue
 		}
 		if err != nil && !errors.Is(err, kerr.LeaderNotAvailable) {
-			return nil, fmt.Errorf("describe topic %q: %w", *t.Topic, err)
+			return fmt.Errorf("describe topic %q: %w", *t.Topic, err)
 		}
 		if len(t.Partitions) > 0 {
-			found[*t.Topic] = Topic{ID: t.TopicID, Partitions: int32(len(t.Partitions))}
+			found[*t.Topic] = Topic{ID: t.TopicID, Partitions: int32(len(t.Partitions)), Private: t.IsInternal}
 		}
 	}
-	return found, nil
+	return nil
 }
 
 // CreateTopics implements [Cluster].

@@ -74,6 +74,12 @@ func (b *balancer) commit(offsets map[Partition]Position) *core.Commit {
 	return b.core.Commit(parts...)
 }
 
+func (b *balancer) subscribe(subs []assign.Sub, gone []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.core.Subscribe(subs, gone)
+}
+
 // OnNewClient implements [kgo.HookNewClient].
 func (b *balancer) OnNewClient(cl *kgo.Client) { b.client.Store(cl) }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/internal/runtime/assign"
 )
 
 // AnyPartition asks for the partition to be chosen from the key.
@@ -36,6 +37,8 @@ type Cluster interface {
 	ID(ctx context.Context) (string, error)
 	// Topics describes topics; those that do not exist are left out.
 	Topics(ctx context.Context, names ...string) (map[string]Topic, error)
+	// AllTopics describes all topics of the cluster that may be seen.
+	AllTopics(ctx context.Context) (map[string]Topic, error)
 	// CreateTopics makes topics; one that exists already is no error.
 	CreateTopics(ctx context.Context, topics []NewTopic) error
 	// TopicConfig gives the value of one of a topic's configs, "" if it has none.
@@ -93,6 +96,7 @@ type Range struct {
 type Topic struct {
 	ID         [16]byte // zero if the brokers have no topic ids
 	Partitions int32
+	Private    bool // of the brokers' own
 }
 
 // A NewTopic is a topic to be made.
@@ -139,6 +143,13 @@ type MemberConfig struct {
 	Lost func(parts []Partition)
 }
 
+// A Subscription is what a member reads.
+type Subscription struct {
+	Topics []string
+	Resets map[string]plan.Reset // as in MemberConfig
+	Subs   []assign.Sub          // as in Balancing
+}
+
 // A Member is this process in its group. Its methods may be called concurrently,
 // Poll by one goroutine at a time.
 type Member interface {
@@ -159,6 +170,9 @@ type Member interface {
 	// Commit commits offsets. It waits for a rebalance in progress and tries again
 	// as long as partitions are owned; those that are not any more are left out.
 	Commit(ctx context.Context, offsets map[Partition]Position) error
+	// Subscribe has the member join the group again for other topics. What it still owns
+	// of topics that it leaves is taken away in that round, and not committed any more.
+	Subscribe(s Subscription)
 	// Rebalance has the member join the group again with what it says of itself now:
 	// when a copy of state has come far enough for its task to move.
 	Rebalance()

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,10 @@ type member struct {
 	once   sync.Once
 	group  *balancer
 	size   *fetchSize
+
+	mu     sync.Mutex
+	topics []string
+	resets map[string]plan.Reset
 }
 
 // Join implements [Cluster].
@@ -40,8 +46,9 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &member{
 		link: k, cfg: cfg, cancel: cancel,
-		group: newBalancer(&cfg, k.cfg.Log),
-		size:  newFetchSize(cfg.FetchMemory, cfg.PartitionMemory),
+		group:  newBalancer(&cfg, k.cfg.Log),
+		size:   newFetchSize(cfg.FetchMemory, cfg.PartitionMemory),
+		topics: cfg.Topics, resets: cfg.Resets,
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -89,7 +96,10 @@ func (m *member) options() []kgo.Opt {
 
 // begin moves partitions without a committed offset to where their topics begin.
 func (m *member) begin(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	for topic, r := range m.cfg.Resets {
+	m.mu.Lock()
+	resets := m.resets
+	m.mu.Unlock()
+	for topic, r := range resets {
 		for p, o := range offsets[topic] {
 			switch {
 			case o.EpochOffset().Offset >= 0: // committed
@@ -224,9 +234,14 @@ func (m *member) Commit(ctx context.Context, offsets map[Partition]Position) err
 		if len(left) == 0 {
 			return nil
 		}
-		again, err := m.commit(ctx, left)
+		again, unknown, err := m.commit(ctx, left)
 		if err != nil || !again {
 			return err
+		}
+		if try >= unknownTries && len(unknown) > 0 {
+			m.link.cfg.Log.Debug("offsets are not committed: the group does not know the topics", "topics", unknown)
+			offsets = maps.Clone(offsets)
+			maps.DeleteFunc(offsets, func(p Partition, _ Position) bool { return slices.Contains(unknown, p.Topic) })
 		}
 		if err := wait(ctx, try); err != nil {
 			return fmt.Errorf("commit offsets: %w", err)
@@ -251,7 +266,14 @@ func (m *member) filter(mine *core.Commit, offsets map[Partition]Position) map[s
 	return left
 }
 
-func (m *member) commit(ctx context.Context, offsets map[string]map[int32]kgo.EpochOffset) (again bool, err error) {
+// unknownTries is how often the offset of a topic is committed that the group's
+// coordinator does not know. A new topic is known soon; of one that was deleted there is
+// nothing to commit, and what is committed with it shall not wait. It takes 3 s.
+const unknownTries = 6
+
+// commit sends a commit. again says that some of it is to be tried again, unknown are
+// those topics of it that the coordinator does not know.
+func (m *member) commit(ctx context.Context, offsets map[string]map[int32]kgo.EpochOffset) (again bool, unknown []string, err error) {
 	m.client.CommitOffsetsSync(ctx, offsets, func(
 		_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, cerr error,
 	) {
@@ -268,13 +290,16 @@ func (m *member) commit(ctx context.Context, offsets map[string]map[int32]kgo.Ep
 					err = fmt.Errorf("commit offsets: %w", ErrFenced)
 				case core.Again:
 					again = true
+					if errors.Is(perr, kerr.UnknownTopicOrPartition) {
+						unknown = append(unknown, t.Topic)
+					}
 				case core.Failed:
 					err = fmt.Errorf("commit the offset of %s-%d: %w", t.Topic, p.Partition, perr)
 				}
 			}
 		}
 	})
-	return again, err
+	return again, unknown, err
 }
 
 // annotate adds the metadata, which the client leaves to be filled in.
@@ -288,6 +313,31 @@ func annotate(req *kmsg.OffsetCommitRequest, offsets map[Partition]Position) {
 			}
 		}
 	}
+}
+
+// Subscribe implements [Member]. A topic that the client does not know yet is joined for
+// as soon as it does, and so are partitions that were added to one, by the group's leader.
+func (m *member) Subscribe(s Subscription) {
+	m.mu.Lock()
+	before := m.topics
+	m.topics, m.resets = s.Topics, s.Resets
+	m.mu.Unlock()
+	gone := without(before, s.Topics)
+	m.group.subscribe(s.Subs, gone)
+	m.client.PurgeTopicsFromConsuming(gone...)
+	m.client.AddConsumeTopics(without(s.Topics, before)...)
+	m.client.ForceMetadataRefresh()
+}
+
+// without gives what is in a and not in b.
+func without(a, b []string) []string {
+	var left []string
+	for _, s := range a {
+		if !slices.Contains(b, s) {
+			left = append(left, s)
+		}
+	}
+	return left
 }
 
 // Rebalance implements [Member].

@@ -73,6 +73,33 @@ func (c *Cluster) create(name string, partitions int32, configs map[string]strin
 	c.cond.Broadcast()
 }
 
+// Delete takes a topic away, with what groups have committed of it.
+func (c *Cluster) Delete(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.topics, name)
+	for _, offsets := range c.offsets {
+		for p := range offsets {
+			if p.Topic == name {
+				delete(offsets, p)
+			}
+		}
+	}
+	c.cond.Broadcast()
+}
+
+// Grow adds partitions to a topic, up to so many.
+func (c *Cluster) Grow(name string, partitions int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.topics[name]
+	for int32(len(t.logs)) < partitions {
+		t.logs = append(t.logs, &log{cuts: map[int32]int64{}})
+	}
+	t.info.Partitions = partitions
+	c.cond.Broadcast()
+}
+
 // Append adds a record to a partition, AnyPartition for that of its key.
 func (c *Cluster) Append(topic string, partition int32, r plan.Raw) {
 	c.mu.Lock()
@@ -200,7 +227,13 @@ func (c *Cluster) Kill(lose bool) {
 // Wait returns when the handlers that rebalances have called are done.
 func (c *Cluster) Wait() { c.wg.Wait() }
 
-func (c *Cluster) log(p link.Partition) *log { return c.topics[p.Topic].logs[p.Num] }
+// log gives a partition's log, nil if there is none.
+func (c *Cluster) log(p link.Partition) *log {
+	if t := c.topics[p.Topic]; t != nil && int(p.Num) < len(t.logs) {
+		return t.logs[p.Num]
+	}
+	return nil
+}
 
 // wait blocks under c.mu until ready, an end of ctx, or the end of the link.
 func (c *Cluster) wait(ctx context.Context, k *conn, ready func() bool) error {

@@ -89,6 +89,16 @@ func (k *conn) Topics(ctx context.Context, names ...string) (map[string]link.Top
 	return found, err
 }
 
+func (k *conn) AllTopics(ctx context.Context) (map[string]link.Topic, error) {
+	found := map[string]link.Topic{}
+	err := k.do(ctx, "topics", link.Partition{}, func() {
+		for n, t := range k.c.topics {
+			found[n] = t.info
+		}
+	})
+	return found, err
+}
+
 func (k *conn) CreateTopics(ctx context.Context, topics []link.NewTopic) error {
 	return k.do(ctx, "create", link.Partition{}, func() {
 		for _, t := range topics {
@@ -124,7 +134,9 @@ func (k *conn) Ranges(ctx context.Context, parts []link.Partition) (map[link.Par
 	found := map[link.Partition]link.Range{}
 	err := k.do(ctx, "ranges", parts[0], func() {
 		for _, p := range parts {
-			found[p] = link.Range{Start: k.c.log(p).start, End: k.c.log(p).end}
+			if l := k.c.log(p); l != nil {
+				found[p] = link.Range{Start: l.start, End: l.end}
+			}
 		}
 	})
 	return found, err
@@ -134,7 +146,9 @@ func (k *conn) Ends(ctx context.Context, parts []link.Partition) (map[link.Parti
 	found := map[link.Partition]link.Position{}
 	err := k.do(ctx, "ends", parts[0], func() {
 		for _, p := range parts {
-			found[p] = link.Position{Offset: k.c.log(p).end, Epoch: k.c.log(p).epoch}
+			if l := k.c.log(p); l != nil {
+				found[p] = link.Position{Offset: l.end, Epoch: l.epoch}
+			}
 		}
 	})
 	return found, err

@@ -199,6 +199,9 @@ func compare(a, b link.Partition) int {
 
 func (c *Cluster) startOf(groupID string, p link.Partition, r plan.Reset) int64 {
 	l := c.log(p)
+	if l == nil {
+		return 0
+	}
 	if pos, ok := c.offsets[groupID][p]; ok {
 		return max(pos.Offset, l.start)
 	}
@@ -264,7 +267,7 @@ func (m *member) fetch() []link.Batch {
 	var batches []link.Batch
 	for _, p := range parts {
 		f, l := m.owned[p], m.g.c.log(p)
-		if f.paused {
+		if f.paused || l == nil {
 			continue
 		}
 		recs, next := l.read(max(f.next, l.start), l.end)
@@ -337,7 +340,7 @@ func (m *member) Commit(ctx context.Context, offsets map[link.Partition]link.Pos
 			c.offsets[m.g.id] = map[link.Partition]link.Position{}
 		}
 		for p, pos := range offsets {
-			if m.owned[p] != nil {
+			if m.owned[p] != nil && c.log(p) != nil {
 				c.offsets[m.g.id][p] = pos
 			}
 		}
@@ -389,6 +392,14 @@ func (c *Cluster) Evict(groupID string) {
 		m.call(m.cfg.Lost, all)
 	}
 	g.rebalance()
+}
+
+// Subscribe implements link.Member.
+func (m *member) Subscribe(s link.Subscription) {
+	m.g.c.mu.Lock()
+	defer m.g.c.mu.Unlock()
+	m.cfg.Topics, m.cfg.Resets, m.cfg.Balancing.Subs = s.Topics, s.Resets, s.Subs
+	m.g.rebalance()
 }
 
 // Rebalance implements link.Member.

@@ -47,6 +47,17 @@ func New(subs []assign.Sub, topics []string, cfg assign.Config) *Core {
 	return &Core{subs: subs, cfg: cfg, owned: map[assign.Partition]int{}}
 }
 
+// Subscribe changes the sub-topologies that the member runs, from the next Join on: what
+// matches their patterns. It releases what is owned of topics that are gone.
+func (c *Core) Subscribe(subs []assign.Sub, gone []string) {
+	c.subs = subs
+	for p := range c.owned {
+		if slices.Contains(gone, p.Topic) {
+			delete(c.owned, p)
+		}
+	}
+}
+
 // Join gives the metadata of a subscription: what the member owned in generation, -1
 // for none, and what it says of itself. The Subs of d are filled in. owned is kept.
 func (c *Core) Join(topics []string, owned map[string][]int32, generation int32, d assign.Data) []byte {
