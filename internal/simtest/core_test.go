@@ -114,7 +114,7 @@ func (w *world) mishap(version int) {
 		return
 	}
 	p := living[w.rng.IntN(len(living))]
-	switch w.rng.IntN(9) {
+	switch w.rng.IntN(10) {
 	case 0, 1:
 		if len(living) < 5 {
 			w.newcomer(version)
@@ -137,6 +137,10 @@ func (w *world) mishap(version int) {
 		w.stats.slow++
 	case 7:
 		w.restart(p, p.version)
+	case 9:
+		if len(w.matched) < 3 {
+			w.create()
+		}
 	case 8:
 		if p.version < version {
 			w.restart(p, version)
@@ -203,6 +207,7 @@ func TestAGroupThatIsUpset(t *testing.T) {
 	for what, n := range map[string]int{
 		"rebalances": sum.rebalances, "kills": sum.kills, "evictions": sum.evictions, "tasks dropped in a rebalance": sum.drops,
 		"outages": sum.outages, "commits tried again": sum.retried, "upgrades": sum.upgrades, "restarts of static members": sum.restarts,
+		"topics created": sum.created, "tasks that got an input": sum.grown,
 		"records read again": int(sum.again), "slices of tasks that stay, in rebalances": int(sum.busy),
 	} {
 		if n == 0 {

@@ -28,7 +28,8 @@ type process struct {
 	instance string // of a static member
 	version  int
 	alive    bool
-	cut      int64 // until when nothing gets through
+	cut      int64    // until when nothing gets through
+	matched  []string // topics of its pattern that it knows
 
 	id         string
 	generation int32
@@ -54,10 +55,11 @@ func (w *world) start(name, instance string, version int) *process {
 	w.born++
 	p := &process{
 		w: w, name: name, instance: instance, version: version, alive: true, generation: -1,
-		id:    fmt.Sprintf("%s#%d", name, w.born),
-		core:  member.New(w.programs[version].subs, w.programs[version].topics, assign.Config{}),
-		owned: map[assign.Partition]bool{}, tasks: map[runtime.TaskID]*task{}, closed: map[runtime.TaskID]*task{},
+		id:      fmt.Sprintf("%s#%d", name, w.born),
+		matched: slices.Clone(w.matched),
+		owned:   map[assign.Partition]bool{}, tasks: map[runtime.TaskID]*task{}, closed: map[runtime.TaskID]*task{},
 	}
+	p.core = member.New(p.subs(), p.topics(), assign.Config{})
 	p.lane.p = p
 	w.procs = append(w.procs, p)
 	w.say("%s starts, version %d", p.id, version+1)
@@ -65,6 +67,43 @@ func (w *world) start(name, instance string, version int) *process {
 	p.work()
 	p.commits()
 	return p
+}
+
+// subs are the sub-topologies of its program, with what it knows of their patterns.
+func (p *process) subs() []assign.Sub {
+	subs := slices.Clone(p.w.programs[p.version].subs)
+	for i := range subs {
+		if len(subs[i].Patterns) > 0 {
+			subs[i].Matched = slices.Clone(p.matched)
+		}
+	}
+	return subs
+}
+
+// topics are those that it reads.
+func (p *process) topics() []string {
+	topics := slices.Clone(p.w.programs[p.version].topics)
+	for _, s := range p.subs() {
+		topics = append(topics, s.Matched...)
+	}
+	return topics
+}
+
+// see has it read a topic that matches from now on.
+func (p *process) see(topic string) {
+	if !p.alive || slices.Contains(p.matched, topic) {
+		return
+	}
+	p.matched = append(p.matched, topic)
+	p.core.Subscribe(p.subs(), nil)
+	p.w.say("%s sees topic %s", p.id, topic)
+	switch {
+	case len(p.w.programs[p.version].subs) == len(p.w.programs[0].subs): // it has no pattern
+	case p.joining || p.settling:
+		p.owed = true
+	default:
+		p.join()
+	}
 }
 
 func (p *process) runs(sub string) bool {
@@ -113,7 +152,7 @@ func (p *process) join() {
 	for _, part := range slices.SortedFunc(maps.Keys(p.owned), comparePartitions) {
 		owned[part.Topic] = append(owned[part.Topic], part.Num)
 	}
-	meta := p.core.Join(p.w.programs[p.version].topics, owned, p.generation, p.data())
+	meta := p.core.Join(p.topics(), owned, p.generation, p.data())
 	p.parked(func(answer func(joinAnswer)) {
 		p.w.group.join(p.id, p.instance, meta, answer)
 	}, p.joined)
@@ -349,6 +388,7 @@ func (p *process) add(parts []assign.Partition) {
 		p.w.holders[part] = p
 		p.attach(part)
 	}
+	p.begin()
 }
 
 func (p *process) drop(part assign.Partition) {

@@ -5,6 +5,7 @@ package simtest
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime/assign"
@@ -13,7 +14,7 @@ import (
 )
 
 // A program is what an instance runs: the counts of two topics together, of one by
-// itself, and, in its newer version, a topic that is passed on.
+// itself, and, in its newer version, a topic that is passed on with all that match a pattern.
 type program struct {
 	plan   *plan.Plan
 	subs   []assign.Sub
@@ -35,7 +36,7 @@ func newProgram(newer bool) program {
 	count("left", "left", "right")
 	count("solo", "solo")
 	if newer {
-		g.Add(sink("out"), g.Add(source("pass")))
+		g.Add(sink("out"), g.Add(source("pass")), g.Add(matching("pass-")))
 	}
 	p, err := g.Build()
 	if err != nil {
@@ -43,10 +44,7 @@ func newProgram(newer bool) program {
 	}
 	prog := program{plan: p}
 	for _, s := range p.Subs {
-		sub := assign.Sub{Name: s.Name, Stateful: len(s.Stores) > 0}
-		for _, n := range s.Sources {
-			sub.Topics = append(sub.Topics, n.Topic)
-		}
+		sub := assign.Sub{Name: s.Name, Stateful: len(s.Stores) > 0, Topics: s.Topics(nil), Patterns: s.Patterns()}
 		slices.Sort(sub.Topics)
 		prog.subs = append(prog.subs, sub)
 		prog.topics = append(prog.topics, sub.Topics...)
@@ -85,6 +83,13 @@ func source(topic string) *plan.Node {
 			}, nil
 		},
 	}
+}
+
+// matching is a source of all topics whose names begin so.
+func matching(prefix string) *plan.Node {
+	n := source("")
+	n.Pattern = &plan.Pattern{Expr: prefix + ".*", Matches: func(topic string) bool { return strings.HasPrefix(topic, prefix) }}
+	return n
 }
 
 func counter(name string, st *plan.Store) *plan.Node {

@@ -33,8 +33,10 @@ const (
 // are closed.
 type task struct {
 	id    runtime.TaskID
-	need  []assign.Partition
+	need  []assign.Partition // it does not begin without these
 	have  map[assign.Partition]bool
+	ins   []assign.Partition // its inputs, when it has begun
+	late  []assign.Partition // of have: those that have come since
 	phase taskPhase
 	core  *runtime.Task
 	store state.Store
@@ -57,7 +59,7 @@ func (t *task) whenReleased(fn func()) {
 	t.then = append(t.then, fn)
 }
 
-// attach gives a partition to its task.
+// attach gives a partition to its task, which begin lets go on.
 func (p *process) attach(part assign.Partition) {
 	id := runtime.TaskID{Sub: subOf(part.Topic), Partition: part.Num}
 	t := p.tasks[id]
@@ -73,10 +75,62 @@ func (p *process) attach(part assign.Partition) {
 		p.tasks[id] = t
 	}
 	t.have[part] = true
-	if len(t.have) == len(t.need) && t.phase == taskWaits {
-		t.phase = taskRestores
-		p.bring(t, p.closed[id])
+	if t.phase != taskWaits {
+		t.late = append(t.late, part)
 	}
+}
+
+// begin has tasks go on that have what they need, or more than they run with.
+func (p *process) begin() {
+	byID := func(a, b *task) int {
+		return cmp.Or(cmp.Compare(a.id.Sub, b.id.Sub), cmp.Compare(a.id.Partition, b.id.Partition))
+	}
+	for _, t := range slices.SortedFunc(maps.Values(p.tasks), byID) {
+		whole := !slices.ContainsFunc(t.need, func(part assign.Partition) bool { return !t.have[part] })
+		switch {
+		case t.phase == taskWaits && whole:
+			t.phase = taskRestores
+			t.ins = slices.SortedFunc(maps.Keys(t.have), comparePartitions)
+			p.bring(t, p.closed[t.id])
+		case t.phase == taskRuns && len(t.late) > 0:
+			late := t.late
+			t.late = nil
+			p.grow(t, late)
+		}
+	}
+}
+
+// grow gives inputs to a task that runs.
+func (p *process) grow(t *task, late []assign.Partition) {
+	p.ask(func(reply func(func())) {
+		origins := p.w.originsOf(late)
+		reply(func() {
+			if t.phase != taskRuns || t.leaving || t.discarded || p.tasks[t.id] != t {
+				return
+			}
+			for _, part := range late {
+				if err := t.core.AddInput(part.Topic, origins); err != nil {
+					p.w.fail("%s: %v", p.id, err)
+					return
+				}
+				t.ins = append(t.ins, part)
+				p.w.readAgain(t.id.Sub, part, origins[part.Topic].Offset)
+				p.w.stats.grown++
+				p.w.say("%s: %v reads %v as well", p.id, t.id, part)
+			}
+		})
+	})
+}
+
+// originsOf is where the group has committed partitions.
+func (w *world) originsOf(parts []assign.Partition) map[string]runtime.Origin {
+	origins := map[string]runtime.Origin{}
+	for _, part := range parts {
+		if pos, ok := w.offsets[part]; ok {
+			origins[part.Topic] = runtime.Origin{Position: runtime.Position{Offset: pos.Offset, Epoch: -1}, Metadata: pos.Metadata}
+		}
+	}
+	return origins
 }
 
 // detach takes partitions away and gives the tasks that lose any.
@@ -95,12 +149,11 @@ func (p *process) detach(parts []assign.Partition) []*task {
 	for _, t := range gone {
 		delete(p.tasks, t.id)
 		p.closed[t.id] = t
-		for _, part := range t.need {
-			if t.have[part] {
-				p.attach(part)
-			}
+		for _, part := range slices.SortedFunc(maps.Keys(t.have), comparePartitions) {
+			p.attach(part)
 		}
 	}
+	p.begin()
 	return gone
 }
 
@@ -116,12 +169,7 @@ func (p *process) bring(t, before *task) {
 		return
 	}
 	p.ask(func(reply func(func())) {
-		origins := map[string]runtime.Origin{}
-		for _, part := range t.need {
-			if pos, ok := p.w.offsets[part]; ok {
-				origins[part.Topic] = runtime.Origin{Position: runtime.Position{Offset: pos.Offset, Epoch: -1}, Metadata: pos.Metadata}
-			}
-		}
+		origins := p.w.originsOf(t.ins)
 		var changes []plan.Raw
 		if prog := p.w.programs[p.version]; len(prog.sub(t.id.Sub).Stores) > 0 {
 			changes = slices.Clone(*p.w.log(assign.Partition{Topic: changelogOf(t.id.Sub), Num: t.id.Partition}))
@@ -140,7 +188,7 @@ func (p *process) ready(t *task, origins map[string]runtime.Origin, changes []pl
 	w := p.w
 	sub := w.programs[p.version].sub(t.id.Sub)
 	cfg := runtime.TaskConfig{
-		Sub: sub, Partition: t.id.Partition, Out: outputs{p}, Start: origins, Now: w.now, MaxIdle: -1,
+		Sub: sub, Partition: t.id.Partition, Matches: t.matches(sub), Out: outputs{p}, Start: origins, Now: w.now, MaxIdle: -1,
 	}
 	if len(sub.Stores) > 0 {
 		if err := t.open(sub.Stores[0], changes); err != nil {
@@ -154,12 +202,26 @@ func (p *process) ready(t *task, origins map[string]runtime.Origin, changes []pl
 		w.fail("%s: %v", p.id, err)
 		return
 	}
-	for _, part := range t.need {
+	for _, part := range t.ins {
 		w.readAgain(t.id.Sub, part, origins[part.Topic].Offset)
 	}
 	t.phase = taskRuns
 	p.order = append(p.order, t)
 	w.say("%s runs %v", p.id, t.id)
+	p.begin()
+}
+
+// matches are the inputs of a task that its sub-topology reads because of a pattern.
+func (t *task) matches(sub *plan.Sub) plan.Matches {
+	m := plan.Matches{}
+	for _, n := range sub.Sources {
+		for _, part := range t.ins {
+			if n.Pattern != nil && n.Pattern.Matches(part.Topic) {
+				m[n.Pattern.Expr] = append(m[n.Pattern.Expr], part.Topic)
+			}
+		}
+	}
+	return m
 }
 
 func (t *task) open(def *plan.Store, changes []plan.Raw) error {
@@ -203,7 +265,7 @@ func (p *process) note(t *task) {
 	if t.core == nil {
 		return
 	}
-	for _, part := range t.need {
+	for _, part := range t.ins {
 		p.w.reached[part] = max(p.w.reached[part], t.core.Position(part.Topic))
 	}
 }
@@ -227,7 +289,7 @@ func (p *process) slice(t *task) {
 	if t.leaving || t.discarded || p.w.now < p.busyUntil {
 		return
 	}
-	for _, part := range t.need {
+	for _, part := range t.ins {
 		at := max(t.core.Position(part.Topic), 0)
 		l := *p.w.log(part)
 		if t.core.Pending(part.Topic) == 0 && at < int64(len(l)) {
@@ -338,7 +400,7 @@ func (c *commit) live() []assign.Partition {
 	var parts []assign.Partition
 	for _, part := range c.parts {
 		if !part.t.discarded {
-			parts = append(parts, part.t.need...)
+			parts = append(parts, part.t.ins...)
 		}
 	}
 	return parts

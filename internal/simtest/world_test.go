@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime"
@@ -22,6 +23,7 @@ type world struct {
 	queue
 	programs []program // by version
 	counts   map[string]int32
+	matched  []string // topics that a pattern matches, in the order of their creation
 	logs     map[assign.Partition]*[]plan.Raw
 	offsets  map[assign.Partition]link.Position // committed
 	group    *coordinator
@@ -49,6 +51,8 @@ type stats struct {
 	upgrades                                     int
 	restarts                                     int // of static members
 	slow                                         int
+	created                                      int // topics that match a pattern
+	grown                                        int // tasks that got an input while they ran
 }
 
 func (s *stats) add(o stats) {
@@ -63,6 +67,8 @@ func (s *stats) add(o stats) {
 	s.upgrades += o.upgrades
 	s.restarts += o.restarts
 	s.slow += o.slow
+	s.created += o.created
+	s.grown += o.grown
 }
 
 // A tally counts by sub-topology and key.
@@ -129,10 +135,26 @@ func (w *world) feed() {
 }
 
 func subOf(topic string) string {
-	if topic == "right" {
+	switch {
+	case topic == "right":
 		return "left"
+	case strings.HasPrefix(topic, "pass-"):
+		return "pass"
 	}
 	return topic
+}
+
+// create makes a topic that matches the pattern of the newer program. Each instance sees
+// it at a time of its own.
+func (w *world) create() {
+	topic := fmt.Sprintf("pass-%d", len(w.matched))
+	w.matched = append(w.matched, topic)
+	w.counts[topic] = int32(w.between(1, 8))
+	w.stats.created++
+	w.say("topic %s is created, with %d partitions", topic, w.counts[topic])
+	for _, p := range w.living() {
+		w.after(w.between(10, 10_000), func() { p.see(topic) })
+	}
 }
 
 // outage takes the broker away for a while: what was sent waits, answers are lost.
@@ -183,7 +205,7 @@ func (w *world) calm() bool {
 		}
 	}
 	for _, p := range w.living() {
-		if p.joining || p.settling || p.owed || p.leaving || p.generation != w.group.generation {
+		if p.joining || p.settling || p.owed || p.leaving || p.generation != w.group.generation || len(p.matched) < len(w.matched) {
 			return false
 		}
 		for id, t := range p.tasks {
@@ -205,7 +227,11 @@ func (w *world) tasks() []runtime.TaskID {
 	var ids []runtime.TaskID
 	for _, s := range w.served() {
 		var n int32
-		for _, t := range s.Topics {
+		topics := s.Topics
+		if len(s.Patterns) > 0 {
+			topics = slices.Concat(topics, w.matched)
+		}
+		for _, t := range topics {
 			n = max(n, w.counts[t])
 		}
 		for num := range n {

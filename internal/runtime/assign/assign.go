@@ -129,6 +129,7 @@ type Share struct {
 	Partitions []Partition // all that it may read, and no partition that another still owns
 	Standby    []TaskID    // tasks to keep a copy of
 	Warmup     []TaskID    // tasks to copy because they are to move here
+	Heard      uint64      // MatchedHash of what it has said
 	Release    bool        // others wait for partitions that it owns and that are not among these
 }
 

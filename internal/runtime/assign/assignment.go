@@ -15,6 +15,7 @@ const (
 	assignmentWarmup  = 3
 	assignmentNames   = 4 // of the sub-topologies that hosts speak of
 	assignmentHosts   = 5
+	assignmentHeard   = 6
 )
 
 // viewBudget bounds the views that a whole group is sent: they are stored in one
@@ -35,7 +36,7 @@ func (p *Plan) Encode() [][]byte {
 	for i := range p.Shares {
 		s := &p.Shares[i]
 		out[i] = appendShare(nil, Assignment{
-			FollowUp: p.FollowUp, Warming: p.Warming, Release: s.Release,
+			FollowUp: p.FollowUp, Warming: p.Warming, Release: s.Release, Heard: s.Heard,
 			Standby: s.Standby, Warmup: s.Warmup, View: view,
 		})
 		out[i] = append(out[i], common...)
@@ -77,6 +78,9 @@ func appendShare(dst []byte, a Assignment) []byte {
 	}
 	if len(a.Warmup) > 0 {
 		dst = appendField(dst, assignmentWarmup, appendTasks(nil, a.Warmup, appendString))
+	}
+	if a.Heard != 0 {
+		dst = appendField(dst, assignmentHeard, binary.AppendUvarint(nil, a.Heard))
 	}
 	return dst
 }
@@ -150,6 +154,8 @@ func DecodeAssignment(b []byte) (Assignment, error) {
 			a.Standby = r.tasks((*reader).string)
 		case assignmentWarmup:
 			a.Warmup = r.tasks((*reader).string)
+		case assignmentHeard:
+			a.Heard = r.uvarint()
 		case assignmentNames:
 			for len(r.b) > 0 {
 				names = append(names, r.string())

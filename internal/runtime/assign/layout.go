@@ -4,6 +4,8 @@ package assign
 
 import (
 	"cmp"
+	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -131,6 +133,24 @@ func (p *problem) proposals(counts map[string]int32) []*layout {
 		l.Topics = slices.Compact(slices.Sorted(slices.Values(slices.Concat(l.Topics, l.Matched))))
 	}
 	return all
+}
+
+// MatchedHash is a hash of the topics that subs know for their patterns, 0 if there are no
+// patterns. The leader tells a member what it has heard of it: one that came back under its
+// fixed id gets the share of the one before, which may not have known of a topic.
+func MatchedHash(subs []Sub) uint64 {
+	h, patterns := fnv.New64a(), false
+	for _, s := range subs {
+		if len(s.Patterns) == 0 {
+			continue
+		}
+		patterns = true
+		_, _ = fmt.Fprintf(h, "%q%q", s.Name, slices.Sorted(slices.Values(s.Matched)))
+	}
+	if !patterns {
+		return 0
+	}
+	return max(h.Sum64(), 1)
 }
 
 // makeTasks makes the tasks of a sub-topology: as many as its largest topic has

@@ -12,6 +12,7 @@ func (p *problem) settle() Plan {
 	plan := Plan{Shares: make([]Share, len(p.members)), Warming: p.warming, Unserved: p.unserved}
 	for m := range p.members {
 		plan.Shares[m].ID = p.members[m].ID
+		plan.Shares[m].Heard = MatchedHash(p.members[m].Data.Subs)
 	}
 	for i := range p.tasks {
 		t := &p.tasks[i]

@@ -33,6 +33,7 @@ type Assignment struct {
 	FollowUp bool // see Plan
 	Warming  bool
 	Release  bool // see Share
+	Heard    uint64
 	Standby  []TaskID
 	Warmup   []TaskID
 	View     View

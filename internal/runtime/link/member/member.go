@@ -30,6 +30,7 @@ type Core struct {
 	cfg  assign.Config
 
 	claimed  map[string][]int32       // what the last join said to own
+	said     uint64                   // and the hash of the topics that match patterns
 	owned    map[assign.Partition]int // since which of the member's terms
 	terms    int                      // counts calls of Assigned
 	last     assign.View
@@ -62,7 +63,7 @@ func (c *Core) Subscribe(subs []assign.Sub, gone []string) {
 // for none, and what it says of itself. The Subs of d are filled in. owned is kept.
 func (c *Core) Join(topics []string, owned map[string][]int32, generation int32, d assign.Data) []byte {
 	d.Subs = c.subs
-	c.claimed = owned
+	c.claimed, c.said = owned, assign.MatchedHash(c.subs)
 	meta := kmsg.NewConsumerMemberMetadata()
 	meta.Version = 3
 	meta.Topics = topics
@@ -85,9 +86,10 @@ type Assignment struct {
 	Told       assign.Assignment // what the leader says beside them
 	// Skipped says why Told could not be read: the partitions hold all the same.
 	Skipped error
-	// Again says that the member must join again though it loses nothing: others wait
-	// for partitions that the process before this one, of the same instance id, had to
-	// release. It owns none of them, so nothing else would have it join.
+	// Again says that the member must join again though it loses nothing, since the share
+	// is that of the process before this one, of the same instance id: others wait for
+	// partitions that it had to release, of which this one owns none, or it did not know of
+	// topics that this one knows.
 	Again bool
 }
 
@@ -107,7 +109,7 @@ func (c *Core) Read(data []byte) (Assignment, error) {
 		return a, nil
 	}
 	a.Told = told
-	a.Again = told.Release && !loses(c.claimed, a.Partitions)
+	a.Again = told.Release && !loses(c.claimed, a.Partitions) || told.Heard != 0 && told.Heard != c.said
 	c.last = told.View
 	return a, nil
 }

@@ -89,6 +89,29 @@ func TestARestartedMemberThatShouldReleaseJoinsAgain(t *testing.T) {
 	}
 }
 
+// A process that comes back under its instance id and knows of a topic that the one before
+// it did not know joins again, once.
+func TestARestartedMemberThatKnowsMoreTopicsJoinsAgain(t *testing.T) {
+	reads := func(matched ...string) []assign.Sub {
+		return []assign.Sub{{Name: "s", Patterns: []string{"in-.*"}, Matched: matched}}
+	}
+	before := member.New(reads("in-a"), nil, assign.Config{})
+	meta := before.Join([]string{"in-a"}, nil, 1, assign.Data{})
+	shares := deal(t, before, member.Joined{ID: "x", Instance: "i", Metadata: meta})
+	if read(t, before, shares["x"]).Again {
+		t.Error("a member that the leader has heard joins again")
+	}
+	now := member.New(reads("in-b", "in-a"), nil, assign.Config{})
+	meta = now.Join([]string{"in-a", "in-b"}, nil, -1, assign.Data{})
+	if !read(t, now, shares["x"]).Again {
+		t.Error("a restarted member does not join again, and the new topic is not read")
+	}
+	shares = deal(t, now, member.Joined{ID: "x", Instance: "i", Metadata: meta})
+	if read(t, now, shares["x"]).Again {
+		t.Error("it joins once more")
+	}
+}
+
 func TestAMemberThatCannotBeReadGetsNothing(t *testing.T) {
 	a := member.New(nil, topics, assign.Config{})
 	good := member.Joined{ID: "a", Metadata: a.Join(topics, nil, -1, assign.Data{})}
