@@ -84,6 +84,7 @@ bench-programs:
 	go build -tags "$$TAGS" -o bin/millrace ./cmd/millrace && \
 	go build -tags "$$TAGS" -o bin/bench-app ./benchmarks/app && \
 	go build -o bin/bench ./benchmarks && \
+	go test -c -o bin/bench-engine.test ./internal/runtime && \
 	cd benchmarks/peers && go build -o ../../bin/bench-byhand ./byhand
 
 .PHONY: bench-go

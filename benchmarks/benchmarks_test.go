@@ -5,9 +5,11 @@ package main
 import (
 	"encoding/xml"
 	"errors"
+	"flag"
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -106,5 +108,78 @@ func TestReport(t *testing.T) {
 		} else if err != nil {
 			t.Fatalf("the chart is no XML: %v\n%s", err, r.chart())
 		}
+	}
+}
+
+// fixed is a report with every part.
+func fixed() *report {
+	return &report{
+		begin: time.Date(2026, 11, 22, 20, 30, 0, 0, time.UTC), took: 25 * time.Minute, machine: []string{"linux/amd64, 2 processors"}, cpus: "0,1",
+		rows: []row{
+			{workload: "count", side: "Millrace", on: ours, cold: 2, app: 0.5, broker: 0.25, least: 0.7, total: 0.75, most: 0.8, rate: 1e6, appPeak: 50 << 20, brokerPeak: 60 << 20, times: 1},
+			{workload: "count", side: "Kafka Streams", on: theirs, cold: 60, app: 6, broker: 1.5, least: 7, total: 7.5, most: 8, rate: 1e5, appPeak: 500 << 20, brokerPeak: 1 << 30, times: 10},
+		},
+		engine:    []engineRow{{"map and filter", 80, 97, 0.3}},
+		restored:  []restored{{"Millrace", ours, 1000, time.Second, 2 * time.Millisecond, time.Millisecond}},
+		latencies: []latency{{"Millrace", ours, 2000, time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond, 4 * time.Millisecond}},
+		loads: []brokerLoad{{
+			broker: ours, size: 100, acks: "all", codec: "none", records: 1000,
+			produce: brokerWork{5e5, time.Millisecond}, hot: brokerWork{1e6, 500 * time.Microsecond}, cold: brokerWork{9e5, 600 * time.Microsecond},
+		}},
+		starts: []start{{ours, 120 * time.Millisecond, 20 << 20}},
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	golden(t, "report.md", fixed().markdown())
+}
+
+func TestChart(t *testing.T) {
+	golden(t, "report.svg", fixed().chart())
+}
+
+var update = flag.Bool("update", false, "write the files in testdata anew")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+func TestEngineRowsAreMedians(t *testing.T) {
+	got, err := engineRows(printed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []engineRow{{"map and filter", 80, 97, 0.3}, {"count", 200, 10, 0}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(engineRow{})); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := engineRows("PASS\n"); err == nil {
+		t.Error("no results are no error")
+	}
+}
+
+func TestFullInputHasEachKeyFirst(t *testing.T) {
+	in := input{records: 150, keys: 100, every: 10, step: time.Millisecond, full: true}
+	r := rand.New(rand.NewPCG(1, 1))
+	seen := map[string]bool{}
+	for i := range in.keys {
+		key, _, _ := in.record(i, r)
+		seen[string(key)] = true
+	}
+	if len(seen) != in.keys {
+		t.Errorf("%d keys among the first %d records", len(seen), in.keys)
 	}
 }

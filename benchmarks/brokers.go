@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -17,8 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A brokerLoad is a broker alone with one client: what it took to produce a topic and
-// to fetch it again, while it was in the page cache.
+// A brokerLoad is a broker alone with one client: what it took to produce a topic,
+// to fetch it again while it was in the page cache (hot), and once more when it had
+// been dropped from there (cold).
 type brokerLoad struct {
 	broker  string
 	size    int
@@ -26,25 +26,40 @@ type brokerLoad struct {
 	codec   string
 	records int
 
-	produced, fetched          float64       // records a second
-	produceBroker, fetchBroker time.Duration // processor time of the broker
+	produce, hot, cold brokerWork
 }
 
-// brokers runs "millrace perf" against both brokers.
+// brokerWork is what one command took.
+type brokerWork struct {
+	rate float64       // records a second
+	cpu  time.Duration // processor time of the broker
+}
+
+// brokers runs "millrace perf" against both brokers; what a load of each takes first
+// is not counted.
 func (b *bench) brokers(ctx context.Context, r *report) error {
-	for _, size := range []int{100, 1024} {
-		records := 100_000_000 / size // 100 MB
-		if b.quick {
-			records /= 4
+	acks := []string{"1", "all"}
+	bytes := 50_000_000.0
+	if b.quick {
+		acks, bytes = acks[1:], 200_000_000 // a tenth of it
+	}
+	for _, name := range []string{ours, theirs} {
+		warm := brokerLoad{broker: name, size: 100, acks: "all", codec: "none", records: max(1000, int(200_000*b.scale))}
+		if err := b.broker(ctx, &warm); err != nil {
+			return err
 		}
-		for _, acks := range []string{"1", "all"} {
+	}
+	for _, size := range []int{100, 1024} {
+		for _, acks := range acks {
 			for _, codec := range []string{"none", "lz4"} {
 				for _, name := range []string{ours, theirs} {
-					l := brokerLoad{broker: name, size: size, acks: acks, codec: codec, records: records}
+					l := brokerLoad{broker: name, size: size, acks: acks, codec: codec, records: max(1000, int(bytes*b.scale)/size)}
 					if err := b.broker(ctx, &l); err != nil {
 						return err
 					}
 					r.loads = append(r.loads, l)
+					b.say("%s alone, %d B, acks %s, %s: produce %.0f records/s, fetch %.0f, cold %.0f",
+						l.broker, l.size, l.acks, l.codec, l.produce.rate, l.hot.rate, l.cold.rate)
 				}
 			}
 		}
@@ -65,45 +80,51 @@ func (b *bench) broker(ctx context.Context, l *brokerLoad) error {
 	if err := create(ctx, adm, topic); err != nil {
 		return err
 	}
-	if l.produced, l.produceBroker, err = b.perf(ctx, n, "produce", topic, "--quiet", "--json", "--brokers", n.addr,
+	if l.produce, err = b.perf(ctx, n, l.records, "produce", topic, "--quiet", "--json", "--brokers", n.addr,
 		"--records", strconv.Itoa(l.records), "--size", strconv.Itoa(l.size), "--acks", l.acks, "--compression", l.codec); err != nil {
 		return err
 	}
-	if l.fetched, l.fetchBroker, err = b.perf(ctx, n, "consume", topic, "--quiet", "--json", "--brokers", n.addr); err != nil {
+	if l.hot, err = b.perf(ctx, n, l.records, "consume", topic, "--quiet", "--json", "--brokers", n.addr); err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "%s alone, %d B, acks %s, %s: produce %.0f records/s, fetch %.0f records/s\n",
-		l.broker, l.size, l.acks, l.codec, l.produced, l.fetched)
+	if err := drop(n.dir); err != nil {
+		return err
+	}
+	if l.cold, err = b.perf(ctx, n, l.records, "consume", topic, "--quiet", "--json", "--brokers", n.addr); err != nil {
+		return err
+	}
 	if _, err := adm.DeleteTopics(ctx, topic); err != nil {
 		return fmt.Errorf("delete topic %s: %w", topic, err)
 	}
 	return nil
 }
 
-// perf runs one command and answers its records a second, and the broker's
-// processor time.
-func (b *bench) perf(ctx context.Context, n *node, args ...string) (rate float64, cpu time.Duration, err error) {
+// perf runs one command and answers its records a second, and the broker's processor
+// time. It must have had so many records, and no errors.
+func (b *bench) perf(ctx context.Context, n *node, records int, args ...string) (brokerWork, error) {
 	before, err := used(n.pid)
 	if err != nil {
-		return 0, 0, err
+		return brokerWork{}, err
 	}
 	argv := append([]string{filepath.Join(b.bin, "millrace"), "perf"}, args...)
-	if b.cpus != "" {
-		argv = append([]string{"taskset", "-c", b.cpus}, argv...)
-	}
 	text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
 	if err != nil {
-		return 0, 0, fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+		return brokerWork{}, fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
 	}
 	after, err := used(n.pid)
 	if err != nil {
-		return 0, 0, err
+		return brokerWork{}, err
 	}
 	var said struct {
+		Records          int     `json:"records"`
+		Errors           int     `json:"errors"`
 		RecordsPerSecond float64 `json:"records_per_second"`
 	}
 	if err := json.Unmarshal(text, &said); err != nil {
-		return 0, 0, fmt.Errorf("%s said %q: %w", strings.Join(argv, " "), text, err)
+		return brokerWork{}, fmt.Errorf("%s said %q: %w", strings.Join(argv, " "), text, err)
 	}
-	return said.RecordsPerSecond, after.cpu - before.cpu, nil
+	if said.Records != records || said.Errors > 0 {
+		return brokerWork{}, fmt.Errorf("%s: %d records and %d errors, want %d records", strings.Join(argv, " "), said.Records, said.Errors, records)
+	}
+	return brokerWork{said.RecordsPerSecond, after.cpu - before.cpu}, nil
 }

@@ -45,7 +45,7 @@ func (r *report) chart() string {
 
 // longest is the longest bar of a workload.
 func longest(after, before []row, workload string) float64 {
-	most := 0.0
+	most := 1e-9 // of nothing
 	for _, rows := range [][]row{after, before} {
 		for _, x := range rows {
 			if x.workload == workload {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"time"
 
@@ -28,32 +27,42 @@ type latency struct {
 const (
 	intended    = "sent" // header: ns since the Unix epoch, 8 bytes
 	latencyRate = 2_000
+	latencyMost = 50_000 // what the driver can do beside, on the same processors
 )
 
-// latencies drives the pass-through with linger 0, at 2,000 records a second.
+// latencies drives the pass-through with linger 0, at 2,000 records a second, and at
+// half of what the slowest side has reached in this run.
 func (b *bench) latencies(ctx context.Context, r *report) error {
 	linger := b.linger
 	b.linger = 0
 	defer func() { b.linger = linger }()
+	rates := []int{latencyRate}
+	if half := r.slowest("pass-through map+filter") / 2; half > latencyRate && !b.quick {
+		rates = append(rates, min(half, latencyMost))
+	}
 	seconds := 20
 	if b.quick {
-		seconds = 5
+		seconds = 6
 	}
-	for _, s := range sides() {
-		if err := b.latency(ctx, s, latencyRate, seconds, r); err != nil {
-			return err
+	w := workload{name: "latency", topology: "pass", stores: "memory", byHand: true, inside: true}
+	for _, rate := range rates {
+		for _, s := range b.takesPart(w) {
+			if err := b.latency(ctx, w, s, rate, seconds, r); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (b *bench) latency(ctx context.Context, s side, rate, seconds int, r *report) (err error) {
-	n := b.nodes[s.on]
+func (b *bench) latency(ctx context.Context, w workload, s side, rate, seconds int, r *report) (err error) {
 	// A topic that is empty: its name comes from a number of keys that no other has.
 	in := input{keys: 10_000 + b.runs, every: 1, step: time.Millisecond}
-	w := workload{name: "latency", topology: "pass", stores: "memory", input: in}
-	if err := load(ctx, n.addr, in); err != nil {
-		return err
+	w.input = in
+	if n := b.nodes[s.on]; n != nil {
+		if err := fill(ctx, n.addr, w); err != nil {
+			return err
+		}
 	}
 	c, err := b.enter(ctx, w, s)
 	if err != nil {
@@ -67,18 +76,23 @@ func (b *bench) latency(ctx context.Context, s side, rate, seconds int, r *repor
 	if err := c.program.order("run "+id+" "+id, "running"); err != nil {
 		return err
 	}
-	// The first fifth warms up and does not count.
-	times, err := drive(ctx, n.addr, in, id, rate, seconds)
+	// The first half warms up and does not count.
+	times, err := drive(ctx, c.node.addr, in, id, rate, seconds)
 	if err != nil {
 		return err
 	}
-	times = times[len(times)/5:]
+	l := quantiles(times[len(times)/2:])
+	l.side, l.on, l.rate = s.name, s.on, rate
+	r.latencies = append(r.latencies, l)
+	b.say("latency at %d records/s: %s: p50 %v, p99 %v, p99.9 %v", rate, s, l.p50, l.p99, l.p999)
+	return errors.Join(c.program.order("stop", "stopped"), c.remove(ctx, id))
+}
+
+// quantiles sorts times.
+func quantiles(times []time.Duration) latency {
 	slices.Sort(times)
 	at := func(q float64) time.Duration { return times[min(len(times)-1, int(q*float64(len(times))))] }
-	l := latency{s.name, s.on, rate, at(0.5), at(0.99), at(0.999), times[len(times)-1]}
-	r.latencies = append(r.latencies, l)
-	fmt.Fprintf(os.Stderr, "latency at %d records/s: %s on %s: p50 %v, p99 %v, p99.9 %v\n", rate, s.name, s.on, l.p50, l.p99, l.p999)
-	return c.program.order("stop", "stopped")
+	return latency{p50: at(0.5), p99: at(0.99), p999: at(0.999), worst: times[len(times)-1]}
 }
 
 // drive sends records on time, whatever happens to those before, and returns the

@@ -12,6 +12,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// fill loads the inputs of a workload.
+func fill(ctx context.Context, brokers string, w workload) error {
+	for _, in := range []input{w.input, w.table} {
+		if err := load(ctx, brokers, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // load makes and fills the topic of an input, if it does not exist. The zero
 // input is none.
 func load(ctx context.Context, brokers string, in input) error {

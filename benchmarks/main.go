@@ -19,7 +19,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -32,49 +31,85 @@ type bench struct {
 	dir    string // of all files of this run; removed at a good end
 	kafka  string // class path of Apache Kafka
 	peers  string // class path of Peer
-	cpus   string // processors that all programs share, for taskset; "" for any
+	cpus   string // processors that all programs share; "" for any
 	quick  bool
 	long   bool
-	warm   int // repetitions after the first
+	scale  float64 // share of the records
+	warm   int     // repetitions after the first, at most
+	limit  time.Duration
 	linger time.Duration
 	only   []string
 	sides  string // "" for all
-	profs  string // where Millrace's profiles go; "" for none
+	among  []side // nil: sides()
+	// backend is what Millrace has for RocksDB.
+	backend string
+	profs   string // where Millrace's profiles go; "" for none
 
+	begin time.Time
 	nodes map[string]*node
 	runs  int
 }
 
 func main() {
-	b := &bench{linger: linger, nodes: map[string]*node{}}
-	flag.StringVar(&b.bin, "bin", "bin", "the `folder` of millrace, bench-app and bench-byhand")
-	flag.StringVar(&b.cpus, "cpus", "", "`processors` for taskset that all programs share, as 0,1; empty for any")
-	flag.BoolVar(&b.quick, "quick", false, "a fifth of the records, one repetition after the first")
-	flag.BoolVar(&b.long, "all", false, "the workloads that take many minutes as well")
-	flag.IntVar(&b.warm, "warm", 3, "repetitions after the first, which is told apart as cold")
+	b := &bench{linger: linger, nodes: map[string]*node{}, begin: time.Now()}
+	flag.StringVar(&b.bin, "bin", "bin", "the `folder` of millrace, bench-app, bench-byhand and bench-engine.test")
+	flag.StringVar(&b.cpus, "cpus", "two", "`processors` that all programs share, as taskset takes them: 0,1; two: the first two; any")
+	flag.BoolVar(&b.quick, "quick", false, "a tenth of the records, one repetition after the first, within 5 minutes")
+	flag.BoolVar(&b.long, "all", false, "the workloads that take many minutes as well, and all repetitions, whatever time it takes")
+	flag.Float64Var(&b.scale, "scale", 0, "the `share` of the records; 0: all, or a tenth with -quick")
+	flag.IntVar(&b.warm, "warm", 3, "repetitions after the first, which is told apart as cold; fewer, but one, where the time is short")
+	flag.DurationVar(&b.limit, "limit", 0, "the `time` that it may take; 0: 28m, or 270s with -quick, or any with -all")
 	flag.StringVar(&b.sides, "sides", "", "only the `sides` whose name, as \"Millrace on Apache Kafka\", has this in it")
+	flag.StringVar(&b.backend, "backend", "rocksdb", "rocksdb or pebble: where Millrace keeps what Kafka Streams keeps in RocksDB")
 	flag.StringVar(&b.profs, "profiles", "", "a `folder` for CPU and allocation profiles of Millrace's runs; they cost some of the time")
-	out := flag.String("out", "", "the `file` for the result, without ending: .md and .svg are written")
+	proto := flag.Bool("prototypes", false, "the sides of docs/design/batches.md in place of the others")
+	out := flag.String("out", "", "the `file` for the result, without ending: .md, .svg and .txt, for benchstat, are written")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "benchmarks [flags] [topology or name of a workload | latency | restore | broker | memory] ...")
+		fmt.Fprintln(flag.CommandLine.Output(), "benchmarks [flags] [topology or name of a workload | start | restore | latency | broker | engine] ...")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
 	b.only = flag.Args()
-	if b.quick {
-		b.warm = 1
+	if *proto {
+		b.among = prototypes()
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := b.run(ctx, *out)
-	stop()
+	b.settle()
+	err := b.pin()
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err = b.run(ctx, *out)
+		stop()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)
 	}
 }
 
+// settle fills in what follows from the kind of run.
+func (b *bench) settle() {
+	if b.quick {
+		b.warm = min(b.warm, 1)
+	}
+	if b.scale == 0 {
+		b.scale = 1
+		if b.quick {
+			b.scale = 0.1
+		}
+	}
+	if b.limit == 0 {
+		switch {
+		case b.long:
+			b.limit = 365 * 24 * time.Hour
+		case b.quick:
+			b.limit = 270 * time.Second
+		default:
+			b.limit = 28 * time.Minute
+		}
+	}
+}
+
 func (b *bench) run(ctx context.Context, out string) (err error) {
-	begin := time.Now()
 	if b.dir, err = os.MkdirTemp("", "millrace-bench-"); err != nil {
 		return fmt.Errorf("make a folder: %w", err)
 	}
@@ -85,6 +120,33 @@ func (b *bench) run(ctx context.Context, out string) (err error) {
 		}
 		err = os.RemoveAll(b.dir)
 	}()
+	r := &report{begin: b.begin, kind: b.kind(), machine: machine(ctx), cpus: b.cpus}
+	if b.wants("engine") { // first: it needs no Java
+		if err := b.engine(ctx, r); err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+	}
+	if len(b.only) != 1 || b.only[0] != "engine" {
+		if err := b.compare(ctx, r); err != nil {
+			return err
+		}
+	}
+	r.took = time.Since(b.begin)
+	return r.write(os.Stdout, out)
+}
+
+func (b *bench) kind() string {
+	if b.scale == 1 {
+		return ""
+	}
+	return fmt.Sprintf("%g of the records, %d warm repetitions: good for a look, not for a claim", b.scale, b.warm)
+}
+
+// wants tells whether a part is asked for.
+func (b *bench) wants(part string) bool { return len(b.only) == 0 || slices.Contains(b.only, part) }
+
+// compare runs everything that has peers.
+func (b *bench) compare(ctx context.Context, r *report) (err error) {
 	if b.kafka, err = kafkanode.Classpath(); err != nil {
 		return fmt.Errorf("the peers need Apache Kafka: %w", err)
 	}
@@ -94,16 +156,12 @@ func (b *bench) run(ctx context.Context, out string) (err error) {
 	if err := b.compilePeers(ctx); err != nil {
 		return err
 	}
-	r := &report{begin: begin, quick: b.quick, machine: machine(ctx), cpus: b.cpus}
+	r.machine = append(r.machine, "Apache Kafka and Kafka Streams "+kafkanode.Version+
+		"; RocksDB: Millrace and Kafka Streams use the library that comes with Kafka Streams where Millrace is built with it")
 	if err := b.startNodes(ctx, r); err != nil {
 		return errors.Join(err, b.stopNodes())
 	}
-	err = b.all(ctx, r)
-	if err := errors.Join(err, b.stopNodes()); err != nil {
-		return err
-	}
-	r.took = time.Since(begin)
-	return r.write(os.Stdout, out)
+	return errors.Join(b.all(ctx, r), b.stopNodes())
 }
 
 // compilePeers compiles Kafka Streams' side with the JDK's compiler.
@@ -126,11 +184,12 @@ func (b *bench) startNodes(ctx context.Context, r *report) error {
 			return err
 		}
 		b.nodes[n.name] = n
+		took := time.Since(begin)
 		u, err := used(n.pid)
 		if err != nil {
 			return err
 		}
-		r.starts = append(r.starts, start{n.name, time.Since(begin), u})
+		r.starts = append(r.starts, start{what: n.name, took: took, memory: u.now})
 	}
 	return nil
 }
@@ -142,10 +201,21 @@ func (b *bench) stopNodes() (err error) {
 	return err
 }
 
-// all measures every workload that was asked for.
+// reserve is the share of the time that is kept for the parts after the workloads.
+const reserve = 0.25
+
+// all measures every workload that was asked for, and the other parts.
 func (b *bench) all(ctx context.Context, r *report) error {
-	for _, w := range chosen(workloads(b.quick), b.only, b.long) {
-		if err := b.measure(ctx, w, r); err != nil {
+	if b.wants("start") {
+		if err := b.programs(ctx, r); err != nil {
+			return fmt.Errorf("start: %w", err)
+		}
+	}
+	until := b.begin.Add(time.Duration(float64(b.limit) * (1 - reserve)))
+	rows := chosen(workloads(b.scale), b.only, b.long)
+	for i, w := range rows {
+		share := max(0, time.Until(until)) / time.Duration(len(rows)-i)
+		if err := b.measure(ctx, w, time.Now().Add(share), r); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
@@ -153,7 +223,7 @@ func (b *bench) all(ctx context.Context, r *report) error {
 		name string
 		run  func(context.Context, *report) error
 	}{{"restore", b.restores}, {"latency", b.latencies}, {"broker", b.brokers}} {
-		if len(b.only) > 0 && !slices.Contains(b.only, part.name) {
+		if !b.wants(part.name) {
 			continue
 		}
 		if err := part.run(ctx, r); err != nil {
@@ -163,89 +233,7 @@ func (b *bench) all(ctx context.Context, r *report) error {
 	return nil
 }
 
-// measure runs all sides of a workload, a repetition of each in turn.
-func (b *bench) measure(ctx context.Context, w workload, r *report) (err error) {
-	for _, n := range b.nodes {
-		for _, in := range []input{w.input, w.table} {
-			if err := load(ctx, n.addr, in); err != nil {
-				return err
-			}
-		}
-	}
-	var all []*contender
-	defer func() {
-		for _, c := range all {
-			err = errors.Join(err, c.leave())
-		}
-	}()
-	for _, s := range sides() {
-		if s.skips(w) || !strings.Contains(s.name+" on "+s.on, b.sides) {
-			continue
-		}
-		c, err := b.enter(ctx, w, s)
-		if err != nil {
-			return err
-		}
-		all = append(all, c)
-	}
-	var want map[string]outcome
-	for rep := range 1 + b.warm {
-		for i, c := range all {
-			id := fmt.Sprintf("%s-%d-%d-%d", w.topology, b.runs, i, rep)
-			if err := c.repetition(ctx, w, id); err != nil {
-				return err
-			}
-			fmt.Fprintln(os.Stderr, progress(w, c, rep))
-			if rep == 0 {
-				if want, err = c.check(ctx, w, id, want); err != nil {
-					return err
-				}
-			}
-			if err := c.remove(ctx, id); err != nil {
-				return err
-			}
-		}
-	}
-	r.add(w, all)
-	return nil
-}
-
-// check compares the output of a first repetition with what the first side wrote.
-func (c *contender) check(ctx context.Context, w workload, id string, want map[string]outcome) (map[string]outcome, error) {
-	got, err := c.outcomes(ctx, w, id)
-	if err != nil || want == nil {
-		return got, err
-	}
-	if differ := equal(got, want); differ != "" {
-		return nil, fmt.Errorf("the outputs of %s on %s are others than ours: %s", c.side.name, c.side.on, differ)
-	}
-	return want, nil
-}
-
-// remove deletes the topics that a repetition made.
-func (c *contender) remove(ctx context.Context, id string) error {
-	topics, err := c.adm.ListTopics(ctx)
-	if err != nil {
-		return fmt.Errorf("list topics: %w", err)
-	}
-	var own []string
-	for _, name := range topics.Names() {
-		if name == id || strings.HasPrefix(name, id+"-") {
-			own = append(own, name)
-		}
-	}
-	if _, err := c.adm.DeleteTopics(ctx, own...); err != nil {
-		return fmt.Errorf("delete the topics of %s: %w", id, err)
-	}
-	return os.RemoveAll(filepath.Join(c.data, id))
-}
-
-func progress(w workload, c *contender, rep int) string {
-	s := c.samples[len(c.samples)-1]
-	kind := "warm"
-	if rep == 0 {
-		kind = "cold"
-	}
-	return fmt.Sprintf("%s: %s on %s, %s: %.2f us a record (%.2f + broker %.2f), %.0f records/s", w.name, c.side.name, c.side.on, kind,
-		s.perRecord(s.app+s.broker), s.perRecord(s.app), s.perRecord(s.broker), s.rate)
+// say tells how far the run is.
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%6s  %s\n", time.Since(b.begin).Round(time.Second), fmt.Sprintf(format, args...))
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,29 +37,46 @@ type contender struct {
 	client  *kgo.Client
 	data    string
 	samples []sample
+
+	launched time.Time
 }
 
-// enter starts a side's program; it has nothing to do yet.
+// enter starts a side's program; it has nothing to do yet. Who has its broker in
+// its own process gets the inputs now.
 func (b *bench) enter(ctx context.Context, w workload, s side) (*contender, error) {
-	n := b.nodes[s.on]
 	b.runs++
 	data := filepath.Join(b.dir, fmt.Sprintf("app-%d", b.runs))
-	p, err := launch(ctx, b.cpus, data+".log", s.argv(b, w, n, data)...)
-	if err != nil {
+	n := b.nodes[s.on]
+	if s.on == inside {
+		n = &node{name: inside, dir: data + "-broker"}
+	}
+	c := &contender{side: s, node: n, data: data, launched: time.Now()}
+	var err error
+	if c.program, err = launch(ctx, data+".log", s.argv(b, s, w, n, data)...); err != nil {
 		return nil, err
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(n.addr))
-	if err != nil {
-		return nil, fmt.Errorf("open a client: %w", err)
+	if s.on == inside {
+		if n.addr, err = c.program.listening(); err == nil {
+			err = fill(ctx, n.addr, w)
+		}
+		if err != nil {
+			return nil, errors.Join(err, c.program.end())
+		}
 	}
-	return &contender{side: s, node: n, program: p, adm: kadm.NewClient(client), client: client, data: data}, nil
+	if c.client, err = kgo.NewClient(kgo.SeedBrokers(n.addr)); err != nil {
+		return nil, errors.Join(fmt.Errorf("open a client: %w", err), c.program.end())
+	}
+	c.adm = kadm.NewClient(c.client)
+	return c, nil
 }
 
 func (c *contender) leave() error {
 	c.client.Close()
 	err := c.program.end()
-	if rm := os.RemoveAll(c.data); err == nil && rm != nil {
-		err = fmt.Errorf("remove stores: %w", rm)
+	for _, dir := range []string{c.data, c.data + "-broker"} {
+		if rm := os.RemoveAll(dir); err == nil && rm != nil {
+			err = fmt.Errorf("remove stores: %w", rm)
+		}
 	}
 	return err
 }
@@ -76,7 +94,7 @@ func (c *contender) repetition(ctx context.Context, w workload, id string) error
 	if err := c.program.order("run "+id+" "+id, "running"); err != nil {
 		return err
 	}
-	rate, err := c.untilDone(ctx, w, id)
+	rate, err := c.untilDone(ctx, w, w.input.topic(), id)
 	if err != nil {
 		return err
 	}
@@ -91,8 +109,13 @@ func (c *contender) repetition(ctx context.Context, w workload, id string) error
 	return c.program.order("stop", "stopped")
 }
 
-// used is what the program and its broker have used so far.
+// used is what the program and its broker have used so far. A broker in the
+// program's process has nothing of its own.
 func (c *contender) used() (both [2]usage, err error) {
+	if c.node.pid == 0 {
+		both[0], err = used(c.program.cmd.Process.Pid)
+		return both, err
+	}
 	for i, pid := range []int{c.program.cmd.Process.Pid, c.node.pid} {
 		if both[i], err = used(pid); err != nil {
 			return both, err
@@ -106,8 +129,8 @@ func (c *contender) used() (both [2]usage, err error) {
 const askEvery = 25 * time.Millisecond
 
 // untilDone waits until the committed offsets of the group have reached the end
-// of the input, and answers at which rate they went on since the first commit.
-func (c *contender) untilDone(ctx context.Context, w workload, group string) (rate float64, err error) {
+// of the input topic and of the table, and answers at which rate they went on since the first commit.
+func (c *contender) untilDone(ctx context.Context, w workload, topic, group string) (rate float64, err error) {
 	ask := time.NewTicker(askEvery)
 	defer ask.Stop()
 	begin, had := time.Now(), int64(0)
@@ -118,7 +141,7 @@ func (c *contender) untilDone(ctx context.Context, w workload, group string) (ra
 		}
 		var sum int64
 		committed.Each(func(o kadm.OffsetResponse) {
-			if o.Topic == w.input.topic() || o.Topic == w.table.topic() {
+			if o.Topic == topic || o.Topic == w.table.topic() {
 				sum += max(0, o.At)
 			}
 		})
@@ -130,7 +153,7 @@ func (c *contender) untilDone(ctx context.Context, w workload, group string) (ra
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("%s on %s, %s: %d of %d records are done: %w", c.side.name, c.side.on, w.name, sum, w.records(), ctx.Err())
+			return 0, fmt.Errorf("%s, %s: %d of %d records are done: %w", c.side, w.name, sum, w.records(), ctx.Err())
 		case <-c.program.lines:
 			return 0, c.program.ended()
 		case <-ask.C:

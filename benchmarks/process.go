@@ -23,12 +23,8 @@ type process struct {
 	log   string
 }
 
-// launch starts a program on the given processors ("" for any), its standard
-// error in the file log.
-func launch(ctx context.Context, cpus, log string, argv ...string) (*process, error) {
-	if cpus != "" {
-		argv = append([]string{"taskset", "-c", cpus}, argv...)
-	}
+// launch starts a program, its standard error in the file log.
+func launch(ctx context.Context, log string, argv ...string) (*process, error) {
 	errs, err := os.Create(log)
 	if err != nil {
 		return nil, fmt.Errorf("make a log: %w", err)
@@ -106,6 +102,7 @@ func (p *process) end() error {
 type usage struct {
 	cpu  time.Duration
 	peak int64 // bytes resident
+	now  int64 // bytes resident
 }
 
 // ticksPerSecond is the unit of /proc/PID/stat on Linux.
@@ -135,13 +132,15 @@ func used(pid int) (usage, error) {
 	if err != nil {
 		return usage{}, fmt.Errorf("measure: %w", err)
 	}
-	_, rest, _ = strings.Cut(string(status), "VmHWM:")
-	if fields := strings.Fields(rest); len(fields) > 0 {
-		kib, err := strconv.ParseInt(fields[0], 10, 64)
-		if err != nil {
-			return usage{}, fmt.Errorf("measure: %w", err)
+	for name, to := range map[string]*int64{"VmHWM:": &u.peak, "VmRSS:": &u.now} {
+		_, rest, _ = strings.Cut(string(status), name)
+		if fields := strings.Fields(rest); len(fields) > 0 {
+			kib, err := strconv.ParseInt(fields[0], 10, 64)
+			if err != nil {
+				return usage{}, fmt.Errorf("measure: %w", err)
+			}
+			*to = kib << 10
 		}
-		u.peak = kib << 10
 	}
 	return u, nil
 }

@@ -18,21 +18,16 @@ import (
 type report struct {
 	begin     time.Time
 	took      time.Duration
-	quick     bool
+	kind      string // what a run with fewer records says of itself
 	machine   []string
 	cpus      string
 	starts    []start
 	rows      []row
+	engine    []engineRow
+	goBench   string // what the Go benchmarks printed
 	restored  []restored
 	latencies []latency
 	loads     []brokerLoad
-}
-
-// A start is how long a broker took until it served.
-type start struct {
-	name string
-	took time.Duration
-	used usage
 }
 
 // A row is one side of a workload.
@@ -73,7 +68,19 @@ func (r *report) add(w workload, all []*contender) {
 	}
 }
 
-// write prints the tables, and keeps them as Markdown and as a chart if out is given.
+// slowest is the lowest rate of a workload's rows, records a second; 0: it has none.
+func (r *report) slowest(workload string) int {
+	least := 0
+	for _, x := range r.rows {
+		if x.workload == workload && (least == 0 || int(x.rate) < least) {
+			least = int(x.rate)
+		}
+	}
+	return least
+}
+
+// write prints the tables, and keeps them as Markdown and as a chart if out is given,
+// with what the Go benchmarks printed, for benchstat.
 func (r *report) write(w io.Writer, out string) error {
 	text := r.markdown()
 	if _, err := io.WriteString(w, text); err != nil {
@@ -82,80 +89,20 @@ func (r *report) write(w io.Writer, out string) error {
 	if out == "" {
 		return nil
 	}
-	for name, content := range map[string]string{out + ".md": text, out + ".svg": r.chart()} {
+	files := map[string]string{out + ".md": text}
+	if len(r.rows) > 0 {
+		files[out+".svg"] = r.chart()
+	}
+	if r.goBench != "" {
+		files[out+".txt"] = r.goBench
+	}
+	for name, content := range files {
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 			return fmt.Errorf("write the result: %w", err)
 		}
 	}
 	return nil
 }
-
-func (r *report) markdown() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Benchmarks of %s\n\n", r.begin.UTC().Format("2006-01-02 15:04 UTC"))
-	for _, line := range r.machine {
-		fmt.Fprintf(&b, "- %s\n", line)
-	}
-	if r.quick {
-		b.WriteString("- quick: a fifth of the records, one warm repetition; good for a look, not for a claim\n")
-	}
-	fmt.Fprintf(&b, "- all sides: %d partitions, %d workers or threads, commit interval %v, linger %v, batches up to %d B, no compression, over TCP; acks=all, page cache\n",
-		partitions, workers, commitInterval, linger, batchBytes)
-	fmt.Fprintf(&b, "- Kafka Streams: record cache 0 with every update, %d MiB where results are folded; G1 and heap as the JVM chooses; Kafka's broker: 1 GiB heap, G1, as its scripts start it\n", cacheBytes>>20)
-	b.WriteString("- outputs compared key by key between all sides: equal\n")
-	fmt.Fprintf(&b, "- took %v\n\n", r.took.Round(time.Second))
-	if len(r.rows) > 0 {
-		r.workloads(&b)
-	}
-	if len(r.restored) > 0 {
-		b.WriteString("## Restore\n\n| | on | keys | ms | us of processor time a key: application | broker |\n|---|---|--:|--:|--:|--:|\n")
-		for _, x := range r.restored {
-			per := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(x.keys) }
-			fmt.Fprintf(&b, "| %s | %s | %d | %d | %.2f | %.2f |\n", x.side, x.on, x.keys, x.took.Milliseconds(), per(x.app), per(x.broker))
-		}
-		b.WriteString("\n")
-	}
-	if len(r.latencies) > 0 {
-		b.WriteString("## Latency of the pass-through, linger 0, from the intended time of sending\n\n| | on | records/s | p50 ms | p99 ms | p99.9 ms | worst ms |\n|---|---|--:|--:|--:|--:|--:|\n")
-		for _, l := range r.latencies {
-			fmt.Fprintf(&b, "| %s | %s | %d | %s | %s | %s | %s |\n", l.side, l.on, l.rate, ms(l.p50), ms(l.p99), ms(l.p999), ms(l.worst))
-		}
-		b.WriteString("\n")
-	}
-	if len(r.loads) > 0 {
-		b.WriteString("## Broker alone, one client, hot\n\n| broker | size B | acks | codec | produce records/s | us/record | fetch records/s | us/record |\n|---|--:|---|---|--:|--:|--:|--:|\n")
-		for _, l := range r.loads {
-			per := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(l.records) }
-			fmt.Fprintf(&b, "| %s | %d | %s | %s | %.0f | %.3f | %.0f | %.3f |\n", l.broker, l.size, l.acks, l.codec,
-				l.produced, per(l.produceBroker), l.fetched, per(l.fetchBroker))
-		}
-		b.WriteString("\n")
-	}
-	b.WriteString("## Start and memory of the brokers, empty\n\n| broker | ready after ms | MiB resident |\n|---|--:|--:|\n")
-	for _, s := range r.starts {
-		fmt.Fprintf(&b, "| %s | %d | %d |\n", s.name, s.took.Milliseconds(), s.used.peak>>20)
-	}
-	return b.String()
-}
-
-func (r *report) workloads(b *strings.Builder) {
-	b.WriteString("## Processor time, microseconds a record (median of the warm repetitions)\n\n" +
-		"| workload | | on | application | broker | together | least - most | cold | against Millrace | records/s | peak MiB: application | broker |\n" +
-		"|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	last := ""
-	for _, x := range r.rows {
-		name := x.workload
-		if name == last {
-			name = ""
-		}
-		last = x.workload
-		fmt.Fprintf(b, "| %s | %s | %s | %.2f | %.2f | %.2f | %.2f - %.2f | %.2f | %.2f | %.0f | %d | %d |\n", name, x.side, x.on,
-			x.app, x.broker, x.total, x.least, x.most, x.cold, x.times, x.rate, x.appPeak>>20, x.brokerPeak>>20)
-	}
-	b.WriteString("\n")
-}
-
-func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000) }
 
 // machine is what the figures were measured on, and the versions.
 func machine(ctx context.Context) []string {

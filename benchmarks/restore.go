@@ -4,11 +4,14 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // A restored is how long a side took to read its state back from the changelog,
@@ -21,23 +24,25 @@ type restored struct {
 	broker   time.Duration
 }
 
-// restores counts a million keys and restores them.
+// restores counts a million keys, and with -all 20 million, and restores them.
 func (b *bench) restores(ctx context.Context, r *report) error {
-	keys := 1_000_000
-	if b.quick {
-		keys = 200_000
+	sizes := []float64{1e6}
+	if b.long {
+		sizes = append(sizes, 20e6)
 	}
-	in := input{records: keys, keys: keys, every: 10, step: time.Millisecond, once: true}
-	w := workload{name: "restore", topology: "count", folded: true, stores: "rocksdb", input: in}
-	for _, s := range sides() {
-		if s.name == "loop by hand" {
-			continue
-		}
-		if err := load(ctx, b.nodes[s.on].addr, in); err != nil {
-			return err
-		}
-		if err := b.restore(ctx, w, s, r); err != nil {
-			return err
+	for _, size := range sizes {
+		keys := int(size * b.scale)
+		w := workload{name: "restore", topology: "count", folded: true, stores: "rocksdb"}
+		for i, s := range b.takesPart(w) {
+			// Each has a topic of its own, since the check adds to it.
+			in := input{records: keys, keys: keys, every: 10, step: time.Millisecond, once: true, from: time.Duration(i) * time.Millisecond}
+			w.input = in
+			if err := load(ctx, b.nodes[s.on].addr, in); err != nil {
+				return err
+			}
+			if err := b.restore(ctx, w, s, r); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -69,12 +74,43 @@ func (b *bench) restore(ctx context.Context, w workload, s side, r *report) (err
 	if err != nil {
 		return err
 	}
+	if err := c.countedOn(ctx, w, id); err != nil {
+		return err
+	}
 	r.restored = append(r.restored, restored{
 		s.name, s.on, w.input.records, took, after[0].cpu - before[0].cpu, after[1].cpu - before[1].cpu,
 	})
-	fmt.Fprintf(os.Stderr, "restore of %d keys: %s on %s: %v\n", w.input.records, s.name, s.on, took.Round(time.Millisecond))
-	if err := c.program.order("stop", "stopped"); err != nil {
+	b.say("restore of %d keys: %s: %v", w.input.records, s, took.Round(time.Millisecond))
+	return errors.Join(c.program.order("stop", "stopped"), c.remove(ctx, id))
+}
+
+// countedOn checks what was restored: some keys get a second record, and their
+// counts must be two.
+func (c *contender) countedOn(ctx context.Context, w workload, id string) error {
+	again := min(1000, w.input.keys)
+	last := w.input
+	last.records += again
+	at := time.UnixMilli(base + int64(w.input.records))
+	for i := range again {
+		c.client.Produce(ctx, &kgo.Record{
+			Topic: w.input.topic(), Key: fmt.Appendf(nil, "k%08d", i), Value: make([]byte, valueBytes), Timestamp: at,
+		}, nil)
+	}
+	if err := c.client.Flush(ctx); err != nil {
+		return fmt.Errorf("send second records: %w", err)
+	}
+	if _, err := c.untilDone(ctx, workload{name: w.name, input: last}, w.input.topic(), id); err != nil {
 		return err
 	}
-	return c.remove(ctx, id)
+	got, err := c.outcomes(ctx, w, id)
+	if err != nil {
+		return err
+	}
+	two := roll(0, &kgo.Record{Value: binary.BigEndian.AppendUint64(nil, 2), Timestamp: at})
+	for i := range again {
+		if key := fmt.Sprintf("k%08d", i); got[key].hash != two {
+			return fmt.Errorf("%s: after the restore the second record of %s does not count as one", c.side, key)
+		}
+	}
+	return nil
 }

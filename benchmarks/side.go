@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +20,7 @@ import (
 type node struct {
 	name string
 	addr string
+	dir  string // of its logs, "" if it is not a process of its own
 	pid  int
 	stop func() error
 }
@@ -26,13 +29,16 @@ type node struct {
 type side struct {
 	name  string
 	on    string // the broker's name
-	argv  func(b *bench, w workload, n *node, data string) []string
+	argv  func(b *bench, s side, w workload, n *node, data string) []string
 	skips func(w workload) bool
 }
+
+func (s side) String() string { return s.name + " on " + s.on }
 
 const (
 	ours   = "Millrace's broker"
 	theirs = "Apache Kafka"
+	inside = "the broker in its process"
 )
 
 // sides are the rows, ours first: ratios are to it.
@@ -40,11 +46,38 @@ func sides() []side {
 	never := func(workload) bool { return false }
 	return []side{
 		{"Millrace", ours, millrace, never},
+		{"Millrace", inside, millrace, func(w workload) bool { return !w.inside }},
 		{"Millrace", theirs, millrace, never},
 		{"loop by hand", ours, byHand, notByHand},
 		{"loop by hand", theirs, byHand, notByHand},
 		{"Kafka Streams", theirs, streams, never},
 	}
+}
+
+// prototypes are the rows of docs/design/batches.md.
+func prototypes() []side {
+	onlyInside := func(w workload) bool { return !w.inside }
+	return []side{
+		{"Millrace", ours, millrace, notByHand},
+		{batchLink, ours, millrace, notByHand},
+		{"Millrace", inside, millrace, onlyInside},
+		{batchLink, inside, millrace, onlyInside},
+		{"Millrace", theirs, millrace, notByHand},
+		{batchLink, theirs, millrace, notByHand},
+		{"loop by hand", ours, byHand, notByHand},
+		{"loop by hand", theirs, byHand, notByHand},
+	}
+}
+
+const batchLink = "Millrace on batches"
+
+// takesPart are the sides of a workload.
+func (b *bench) takesPart(w workload) []side {
+	all := b.among
+	if all == nil {
+		all = sides()
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(s side) bool { return s.skips(w) || !strings.Contains(s.String(), b.sides) })
 }
 
 func notByHand(w workload) bool { return !w.byHand }
@@ -58,23 +91,34 @@ const (
 	cacheBytes     = 64 << 20 // Kafka Streams' record cache where results are folded
 )
 
-func flags(w workload, n *node) []string {
+// flags are those of Millrace and Kafka Streams.
+func (b *bench) flags(w workload, n *node, data string) []string {
+	stores := w.stores
+	if stores == "rocksdb" {
+		stores = b.backend
+	}
 	return []string{
 		"-brokers", n.addr, "-topology", w.topology, "-input", w.input.topic(), "-table", w.table.topic(),
+		"-stores", stores, "-data", data, "-workers", strconv.Itoa(workers), "-memory", strconv.FormatInt(w.memory, 10),
 	}
 }
 
-func millrace(b *bench, w workload, n *node, data string) []string {
+func millrace(b *bench, s side, w workload, n *node, data string) []string {
 	profile := ""
 	if b.profs != "" {
-		profile = filepath.Join(b.profs, w.topology+"-"+w.stores)
+		profile = filepath.Join(b.profs, strings.ReplaceAll(s.String()+" "+w.topology+" "+w.stores, " ", "-"))
 	}
-	return append([]string{filepath.Join(b.bin, "bench-app")}, append(flags(w, n), "-stores", w.stores, "-data", data,
-		"-workers", strconv.Itoa(workers), "-folded="+strconv.FormatBool(w.folded), "-profile", profile,
-		"-commit", commitInterval.String(), "-linger", b.linger.String())...)
+	argv := append([]string{filepath.Join(b.bin, "bench-app")}, b.flags(w, n, data)...)
+	if s.name == batchLink {
+		argv = append(argv, "-link", "batches")
+	}
+	if n.name == inside {
+		argv = append(argv, "-broker", n.dir)
+	}
+	return append(argv, "-folded="+strconv.FormatBool(w.folded), "-profile", profile, "-commit", commitInterval.String(), "-linger", b.linger.String())
 }
 
-func byHand(b *bench, w workload, n *node, _ string) []string {
+func byHand(b *bench, _ side, w workload, n *node, _ string) []string {
 	return []string{
 		filepath.Join(b.bin, "bench-byhand"), "-brokers", n.addr, "-topology", w.topology, "-input", w.input.topic(),
 		"-folded=" + strconv.FormatBool(w.folded), "-commit", commitInterval.String(), "-linger", b.linger.String(),
@@ -82,42 +126,53 @@ func byHand(b *bench, w workload, n *node, _ string) []string {
 }
 
 // streams is a JVM as Kafka's scripts start one: G1, its own choice of heap.
-func streams(b *bench, w workload, n *node, data string) []string {
+func streams(b *bench, _ side, w workload, n *node, data string) []string {
 	line := kafkanode.CommandLine(nil, filepath.Join(b.dir, "log4j2.yaml"), b.peers+string(os.PathListSeparator)+b.kafka, "Peer")
-	return append(append([]string{"java"}, line...), append(flags(w, n), "-stores", w.stores, "-data", data,
-		"-workers", strconv.Itoa(workers), "-folded", strconv.FormatBool(w.folded), "-cache", strconv.Itoa(cacheBytes),
+	return append(append([]string{"java"}, line...), append(b.flags(w, n, data), "-folded", strconv.FormatBool(w.folded), "-cache", strconv.Itoa(cacheBytes),
 		"-commit", strconv.FormatInt(commitInterval.Milliseconds(), 10), "-linger", strconv.FormatInt(b.linger.Milliseconds(), 10),
 		"-batch", strconv.Itoa(batchBytes))...)
 }
 
 // startOurs starts bin/millrace broker; its flush policy is Kafka's, the page cache.
 func (b *bench) startOurs(ctx context.Context) (*node, error) {
-	p, err := launch(ctx, b.cpus, filepath.Join(b.dir, "millrace-broker.log"), filepath.Join(b.bin, "millrace"), "broker",
-		"--data", filepath.Join(b.dir, "millrace-broker"), "--listen", "127.0.0.1:0", "--log-level", "warn")
+	dir := filepath.Join(b.dir, "millrace-broker")
+	p, err := launch(ctx, dir+".log", filepath.Join(b.bin, "millrace"), "broker", "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "warn")
 	if err != nil {
 		return nil, err
 	}
+	addr, err := p.listening()
+	if err != nil {
+		return nil, errors.Join(err, p.end())
+	}
+	return &node{name: ours, addr: addr, dir: dir, pid: p.cmd.Process.Pid, stop: p.end}, nil
+}
+
+// listening is the address of a program whose first line tells it.
+func (p *process) listening() (string, error) {
 	line, err := p.line()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	addr, ok := strings.CutPrefix(line, "listening on ")
 	if !ok {
-		return nil, fmt.Errorf("the broker said %q", line)
+		return "", fmt.Errorf("the broker said %q", line)
 	}
-	return &node{name: ours, addr: addr, pid: p.cmd.Process.Pid, stop: p.end}, nil
+	return addr, nil
 }
 
-// startTheirs starts Apache Kafka with the options of its own start script.
+// kafkaJVM are the options of Kafka's own start script.
+var kafkaJVM = []string{
+	"-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
+	"-XX:+ExplicitGCInvokesConcurrent",
+}
+
+// startTheirs starts Apache Kafka.
 func (b *bench) startTheirs(ctx context.Context) (*node, error) {
 	dir := filepath.Join(b.dir, "kafka")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	k, err := kafkanode.Start(ctx, kafkanode.Config{Dir: dir, JVM: []string{
-		"-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
-		"-XX:+ExplicitGCInvokesConcurrent",
-	}})
+	k, err := kafkanode.Start(ctx, kafkanode.Config{Dir: dir, JVM: kafkaJVM})
 	if err != nil {
 		return nil, err
 	}
@@ -126,5 +181,5 @@ func (b *bench) startTheirs(ctx context.Context) (*node, error) {
 		k.Kill()
 		return nil, err
 	}
-	return &node{name: theirs, addr: k.Addr, pid: pid, stop: k.Stop}, nil
+	return &node{name: theirs, addr: k.Addr, dir: filepath.Join(dir, "logs"), pid: pid, stop: k.Stop}, nil
 }

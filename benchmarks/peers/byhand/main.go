@@ -147,7 +147,7 @@ func (l *loop) process(r *kgo.Record) {
 	switch l.cfg.topology {
 	case "pass":
 		if r.Value[0] != '0' {
-			l.produce(&kgo.Record{Topic: l.output, Key: r.Key, Value: r.Value[8:], Timestamp: r.Timestamp})
+			l.produce(&kgo.Record{Topic: l.output, Key: r.Key, Value: r.Value[8:], Headers: r.Headers, Timestamp: r.Timestamp})
 		}
 	default:
 		key := string(r.Key)

@@ -2,6 +2,8 @@
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
@@ -14,6 +16,7 @@ import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
+import org.apache.kafka.streams.CloseOptions;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
@@ -26,9 +29,20 @@ import org.apache.kafka.streams.kstream.SessionWindows;
 import org.apache.kafka.streams.kstream.StreamJoined;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.WindowedSerdes;
+import org.apache.kafka.streams.processor.api.Processor;
+import org.apache.kafka.streams.processor.api.ProcessorContext;
+import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.KeyValueStore;
+import org.apache.kafka.streams.state.RocksDBConfigSetter;
 import org.apache.kafka.streams.state.SessionStore;
+import org.apache.kafka.streams.state.StoreBuilder;
+import org.apache.kafka.streams.state.Stores;
 import org.apache.kafka.streams.state.WindowStore;
+import org.rocksdb.BlockBasedTableConfig;
+import org.rocksdb.Cache;
+import org.rocksdb.LRUCache;
+import org.rocksdb.Options;
+import org.rocksdb.WriteBufferManager;
 
 /**
  * Kafka Streams' side of the benchmarks: the topologies of benchmarks/app, by the same names, run on the same orders
@@ -52,7 +66,9 @@ public final class Peer {
         p.run(words[1], words[2]);
         System.out.println("running");
       } else {
-        p.streams.close(Duration.ofMinutes(1));
+        // Else the next run under this id would wait for the session to end.
+        p.streams.close(CloseOptions.timeout(Duration.ofMinutes(1))
+            .withGroupMembershipOperation(CloseOptions.GroupMembershipOperation.LEAVE_GROUP));
         System.out.println("stopped");
       }
     }
@@ -77,6 +93,10 @@ public final class Peer {
     c.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), flags.get("batch"));
     c.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
     c.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
+    if (!flags.get("memory").equals("0")) {
+      Bounded.bytes = Long.parseLong(flags.get("memory"));
+      c.put(StreamsConfig.ROCKSDB_CONFIG_SETTER_CLASS_CONFIG, Bounded.class);
+    }
     if (!flags.get("stores").equals("rocksdb")) {
       c.put(StreamsConfig.DSL_STORE_SUPPLIERS_CLASS_CONFIG,
           org.apache.kafka.streams.state.BuiltInDslStoreSuppliers.InMemoryDslStoreSuppliers.class);
@@ -107,6 +127,15 @@ public final class Peer {
       case "count" -> in.groupByKey()
           .count(Materialized.<String, Long, KeyValueStore<Bytes, byte[]>>as("counts"))
           .toStream().to(output, counts);
+      case "count-window" -> {
+        StoreBuilder<KeyValueStore<String, byte[]>> panes = Stores.keyValueStoreBuilder(
+            Stores.persistentKeyValueStore("counts"), Serdes.String(), Serdes.ByteArray());
+        if (folded()) {
+          panes = panes.withCachingEnabled();
+        }
+        b.addStateStore(panes);
+        in.process(CountWindow::new, "counts").to(output, Produced.with(Serdes.ByteArray(), Serdes.Long()));
+      }
       case "tumbling" -> windowed(in, TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10)), output);
       case "hopping" -> windowed(in,
           TimeWindows.ofSizeWithNoGrace(Duration.ofMinutes(1)).advanceBy(Duration.ofSeconds(10)), output);
@@ -135,5 +164,68 @@ public final class Peer {
     in.groupByKey().windowedBy(w)
         .count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("counts").withRetention(RETENTION))
         .toStream().to(output, Produced.with(WindowedSerdes.timeWindowedSerdeFrom(String.class, w.sizeMs), Serdes.Long()));
+  }
+
+  /**
+   * Kafka Streams has no windows of a number of records: this is what a program writes that needs them. A row holds the
+   * start, the index and the records so far of the key's window; the result is sent when it is complete.
+   */
+  private static final class CountWindow implements Processor<String, byte[], byte[], Long> {
+    private static final long SIZE = 100;
+    private ProcessorContext<byte[], Long> context;
+    private KeyValueStore<String, byte[]> store;
+
+    @Override
+    public void init(ProcessorContext<byte[], Long> context) {
+      this.context = context;
+      store = context.getStateStore("counts");
+    }
+
+    @Override
+    public void process(Record<String, byte[]> r) {
+      byte[] old = store.get(r.key());
+      ByteBuffer row = old == null ? ByteBuffer.allocate(24) : ByteBuffer.wrap(old);
+      long start = row.getLong(0);
+      long index = row.getLong(8);
+      long count = row.getLong(16);
+      if (count == 0) {
+        start = context.currentStreamTimeMs();
+      }
+      count++;
+      if (count == SIZE) {
+        byte[] key = r.key().getBytes(StandardCharsets.UTF_8);
+        context.forward(r.withKey(ByteBuffer.allocate(key.length + 16).put(key).putLong(start).putLong(index).array())
+            .withValue(count));
+        index++;
+        count = 0;
+      }
+      store.put(r.key(), ByteBuffer.allocate(24).putLong(start).putLong(index).putLong(count).array());
+    }
+  }
+
+  /** One block cache for all stores, which write buffers count in, as Kafka's documentation bounds memory. */
+  public static final class Bounded implements RocksDBConfigSetter {
+    static long bytes;
+    private static Cache cache;
+    private static WriteBufferManager buffers;
+
+    @Override
+    public void setConfig(String store, Options options, Map<String, Object> configs) {
+      synchronized (Bounded.class) {
+        if (cache == null) {
+          cache = new LRUCache(bytes, -1, false);
+          buffers = new WriteBufferManager(bytes / 2, cache);
+        }
+      }
+      BlockBasedTableConfig table = (BlockBasedTableConfig) options.tableFormatConfig();
+      table.setBlockCache(cache);
+      table.setCacheIndexAndFilterBlocks(true);
+      table.setPinTopLevelIndexAndFilter(true);
+      options.setWriteBufferManager(buffers);
+      options.setTableFormatConfig(table);
+    }
+
+    @Override
+    public void close(String store, Options options) {}
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package app
 
 import (
 	"time"
@@ -25,6 +25,10 @@ var topologies = map[string]func(t *processor.Topology, a *app, output string){
 	},
 	"count": func(t *processor.Topology, a *app, output string) {
 		a.stream(t).GroupByKey().Count("counts", a.emit()).To(topic.Of[string, int64](output))
+	},
+	"count-window": func(t *processor.Topology, a *app, output string) {
+		out := topic.Of[window.CountKey[string], int64](output).Keys(window.CountKeys(serde.String))
+		a.stream(t).GroupByKey().CountWindows(window.Count(100)).Count("counts").To(out)
 	},
 	"tumbling": func(t *processor.Topology, a *app, output string) {
 		a.windowed(t, window.Tumbling(10*time.Second), output)
