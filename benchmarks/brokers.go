@@ -39,7 +39,7 @@ type brokerWork struct {
 // is not counted.
 func (b *bench) brokers(ctx context.Context, r *report) error {
 	acks := []string{"1", "all"}
-	bytes := 50_000_000.0
+	bytes := 100_000_000.0
 	if b.quick {
 		acks, bytes = acks[1:], 200_000_000 // a tenth of it
 	}

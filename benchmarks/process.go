@@ -105,35 +105,19 @@ type usage struct {
 	now  int64 // bytes resident
 }
 
-// ticksPerSecond is the unit of /proc/PID/stat on Linux.
-const ticksPerSecond = 100
-
-// used reads /proc.
+// used measures a process.
 func used(pid int) (usage, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	cpu, err := processorTime(pid)
 	if err != nil {
-		return usage{}, fmt.Errorf("measure: %w", err)
+		return usage{}, err
 	}
-	_, rest, _ := strings.Cut(string(stat), ") ") // the name may have blanks
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return usage{}, fmt.Errorf("measure: /proc/%d/stat has %d fields", pid, len(fields))
-	}
-	var ticks int64
-	for _, f := range fields[11:13] { // utime, stime
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return usage{}, fmt.Errorf("measure: %w", err)
-		}
-		ticks += n
-	}
-	u := usage{cpu: time.Duration(ticks) * time.Second / ticksPerSecond}
+	u := usage{cpu: cpu}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return usage{}, fmt.Errorf("measure: %w", err)
 	}
 	for name, to := range map[string]*int64{"VmHWM:": &u.peak, "VmRSS:": &u.now} {
-		_, rest, _ = strings.Cut(string(status), name)
+		_, rest, _ := strings.Cut(string(status), name)
 		if fields := strings.Fields(rest); len(fields) > 0 {
 			kib, err := strconv.ParseInt(fields[0], 10, 64)
 			if err != nil {
