@@ -32,6 +32,15 @@ func ExampleOf() {
 	// raw string string <nil>
 }
 
+func ExampleMatching() {
+	regions := topic.Matching[string, Order]("orders-[a-z]+")
+	fmt.Println(regions.Matches("orders-eu"), regions.Matches("old-orders-eu"), regions.Err())
+	fmt.Println(regions.Topic("orders-eu").Name(), topic.Matching[string, Order]("orders-[").Err())
+	// Output:
+	// true false <nil>
+	// orders-eu pattern "orders-[": error parsing regexp: missing closing ]: `[`
+}
+
 func ExampleTopic_Err() {
 	fmt.Println(topic.Of[string, func()]("jobs").Err())
 	// Output: topic "jobs": values: serde: no encoding for func(): func() is of kind func

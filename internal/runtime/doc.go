@@ -10,6 +10,7 @@
 //	fetch loop      polls the member, fills the tasks' bounded queues, pauses what is full
 //	workers         run their tasks, one at a time, in slices of a batch
 //	prober          asks for the ends of inputs that bring nothing
+//	watcher         looks for source topics that have come, gone or grown
 //	committers      one a worker: wait for acknowledgements, commit the offsets
 //	restorers       open the bases of new tasks and bring them up to date
 //	control         connects, joins, and in the end closes everything

@@ -139,7 +139,7 @@ func (a *App) queueBytes() int64 {
 func (a *App) partitionMemory() int64 {
 	most := 1
 	for _, s := range a.plan.Subs {
-		most = max(most, len(s.Sources))
+		most = max(most, len(s.Topics(a.topics.Load().matches)))
 	}
 	return a.queueBytes() / int64(most)
 }
