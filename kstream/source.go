@@ -95,7 +95,8 @@ func from[K, V any](t *processor.Topology, in topic.Topic[K, V], what string, op
 // the new topic's partitions beside their own. In all else it is [FromAll]: keys are
 // encoded alike, and records of one number of partition come to one task, in the order
 // of their timestamps as far as Config.MaxTaskIdle allows. The options are for each of
-// the topics; with [Latest] a new topic begins at its end as of when it is found.
+// the topics; with [Latest] a new topic begins at its end as of when it is found, and with
+// [CommittedOnly] one without a committed offset ends the application.
 //
 // Topics that begin with two underscores and the application's internal ones never
 // match. A topic has one source: a topology whose pattern matches the topic of another

@@ -74,7 +74,7 @@ func (w *watcher) look(ctx context.Context) error {
 	now := newTopicSet(a.plan, s, known)
 	now.limits = limitsOf(ctx, a.cluster, a.plan, a.log)
 	w.tell(known, now)
-	a.adopt(now)
+	a.adopt(ctx, now)
 	return nil
 }
 
@@ -193,7 +193,7 @@ func (w *watcher) tell(known, now *topicSet) {
 
 // adopt goes on with what is known now of the topics: partitions that the group gave
 // before they were known get their tasks, and the member joins for what it reads now.
-func (a *App) adopt(now *topicSet) {
+func (a *App) adopt(ctx context.Context, now *topicSet) {
 	a.mu.Lock()
 	a.topics.Store(now)
 	var left []link.Partition
@@ -209,7 +209,7 @@ func (a *App) adopt(now *topicSet) {
 	a.unknown = left
 	a.begin()
 	a.mu.Unlock()
-	a.member.Subscribe(now.subscription(a.plan))
+	a.member.Subscribe(ctx, now.subscription(a.plan))
 	a.refresh()
 }
 

@@ -171,8 +171,9 @@ type Member interface {
 	// as long as partitions are owned; those that are not any more are left out.
 	Commit(ctx context.Context, offsets map[Partition]Position) error
 	// Subscribe has the member join the group again for other topics. What it still owns
-	// of topics that it leaves is taken away in that round, and not committed any more.
-	Subscribe(s Subscription)
+	// of topics that it leaves is taken away in that round, and not committed any more. The
+	// context bounds the wait for a client that is busy.
+	Subscribe(ctx context.Context, s Subscription)
 	// Rebalance has the member join the group again with what it says of itself now:
 	// when a copy of state has come far enough for its task to move.
 	Rebalance()

@@ -29,6 +29,7 @@ type member struct {
 	once   sync.Once
 	group  *balancer
 	size   *fetchSize
+	wg     sync.WaitGroup
 
 	mu     sync.Mutex
 	topics []string
@@ -317,14 +318,25 @@ func annotate(req *kmsg.OffsetCommitRequest, offsets map[Partition]Position) {
 
 // Subscribe implements [Member]. A topic that the client does not know yet is joined for
 // as soon as it does, and so are partitions that were added to one, by the group's leader.
-func (m *member) Subscribe(s Subscription) {
+func (m *member) Subscribe(ctx context.Context, s Subscription) {
 	m.mu.Lock()
 	before := m.topics
 	m.topics, m.resets = s.Topics, s.Resets
 	m.mu.Unlock()
 	gone := without(before, s.Topics)
 	m.group.subscribe(s.Subs, gone)
-	m.client.PurgeTopicsFromConsuming(gone...)
+	if len(gone) > 0 {
+		purged := make(chan struct{})
+		m.wg.Go(func() { // it waits for a broker that is away
+			defer close(purged)
+			m.client.PurgeTopicsFromConsuming(gone...)
+		})
+		select {
+		case <-purged:
+		case <-ctx.Done():
+			return
+		}
+	}
 	m.client.AddConsumeTopics(without(s.Topics, before)...)
 	m.client.ForceMetadataRefresh()
 }
@@ -385,6 +397,7 @@ func (m *member) close() {
 	m.once.Do(func() {
 		m.cancel()
 		m.client.CloseAllowingRebalance()
+		m.wg.Wait()
 	})
 }
 

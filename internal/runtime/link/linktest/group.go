@@ -395,7 +395,7 @@ func (c *Cluster) Evict(groupID string) {
 }
 
 // Subscribe implements link.Member.
-func (m *member) Subscribe(s link.Subscription) {
+func (m *member) Subscribe(_ context.Context, s link.Subscription) {
 	m.g.c.mu.Lock()
 	defer m.g.c.mu.Unlock()
 	m.cfg.Topics, m.cfg.Resets, m.cfg.Balancing.Subs = s.Topics, s.Resets, s.Subs
