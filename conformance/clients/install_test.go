@@ -32,8 +32,6 @@ var (
 func folder(ctx context.Context, name string, pins []string, install func(ctx context.Context, dir string) error) (string, error) {
 	installing.Lock()
 	defer installing.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, installTime)
-	defer cancel()
 	sum := sha256.New()
 	for _, pin := range pins {
 		text, err := os.ReadFile(pin)
@@ -46,11 +44,21 @@ func folder(ctx context.Context, name string, pins []string, install func(ctx co
 	if err != nil {
 		return "", err
 	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", fmt.Errorf("make the cache folder: %w", err)
+	}
 	dir := filepath.Join(cache, fmt.Sprintf("clients-%s-%.4x", name, sum.Sum(nil)))
+	unlock, err := kafkanode.Lock(dir + ".lock") // against other processes
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	stamp := filepath.Join(dir, "complete") // a virtual environment can't be renamed
 	if _, err := os.Stat(stamp); err == nil {
 		return dir, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, installTime)
+	defer cancel()
 	if err, tried := installed[dir]; tried {
 		return dir, err
 	}

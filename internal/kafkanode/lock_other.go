@@ -4,5 +4,5 @@
 
 package kafkanode
 
-// lock does nothing: without a Unix shell nothing comes this far.
-func lock(string) (unlock func(), err error) { return func() {}, nil }
+// Lock does nothing: without a Unix shell nothing comes this far.
+func Lock(string) (unlock func(), err error) { return func() {}, nil }

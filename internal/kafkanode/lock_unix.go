@@ -11,8 +11,9 @@ import (
 	"syscall"
 )
 
-// lock waits until no other process holds the lock file name.
-func lock(name string) (unlock func(), err error) {
+// Lock waits until no other process holds the lock file name, which is made if it is
+// missing. unlock, or the end of the process, gives it up.
+func Lock(name string) (unlock func(), err error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
