@@ -202,6 +202,8 @@ type joinSide[K, V any] struct {
 	null          func(V) bool // nil where V has no null
 	before, after int64        // ms
 	outer         bool         // its records make a result without a match
+
+	met []state.Row[V] // by a record of the other stream; used again
 }
 
 func (j *streamJoin[K, L, R, Out]) process(r processor.Record[K, sided[L, R]]) error {
@@ -242,23 +244,24 @@ func takeSide[K, V, O, L, R, Out any](j *streamJoin[K, L, R, Out], r processor.R
 	}
 	matched := false
 	from, to := max(0, r.Timestamp-own.before), max(0, r.Timestamp+own.after)
-	sc := other.store.Fetch(r.Key, from, to, state.Forward)
-	defer sc.Close() //nolint:errcheck // Err has told
-	for sc.Next() {
+	var err error
+	if other.met, err = other.store.AppendRows(other.met[:0], r.Key, from, to); err != nil {
+		return err
+	}
+	for i := range other.met {
+		row := &other.met[i]
 		matched = true
 		if other.outer {
-			if err := j.unmatched.remove(r.Key, sc.Start(), !r.Value.isLeft); err != nil {
+			if err := j.unmatched.remove(r.Key, row.Start, !r.Value.isLeft); err != nil {
 				return err
 			}
 		}
-		l, rt := order(v, opt.Some(sc.Value()))
-		if err := j.emit(r.Key, l, rt, max(r.Timestamp, sc.Start()), r.Headers); err != nil {
+		l, rt := order(v, opt.Some(row.Value))
+		if err := j.emit(r.Key, l, rt, max(r.Timestamp, row.Start), r.Headers); err != nil {
 			return err
 		}
 	}
 	switch {
-	case sc.Err() != nil:
-		return sc.Err()
 	case matched || !own.outer:
 		return nil
 	case to < *j.observed:

@@ -75,15 +75,12 @@ type sessionAggregation[K, V, A any] struct {
 	observed *int64 // highest timestamp seen
 	next     flow.Next[window.SessionKey[K], flow.Change[A]]
 	late     flow.Next[K, V] // nil: late records are dropped
-	joined   []session[A]    // of the record in hand
+	joined   []state.Row[A]  // that the record in hand touches
 	closing  closing
 }
 
-// A session is one that exists, and its result.
-type session[A any] struct {
-	start, end int64
-	value      A
-}
+// A session is the time from its first record to its last.
+type session struct{ start, end int64 }
 
 func (s *sessionAggregation[K, V, A]) process(r processor.Record[K, V]) error {
 	if s.nullKey != nil && s.nullKey(r.Key) {
@@ -95,14 +92,14 @@ func (s *sessionAggregation[K, V, A]) process(r processor.Record[K, V]) error {
 	if err := s.find(r); err != nil {
 		return err
 	}
-	now := session[A]{start: r.Timestamp, end: r.Timestamp}
+	now := session{r.Timestamp, r.Timestamp}
 	old := s.init()
 	for _, j := range s.joined {
-		now.start, now.end = min(now.start, j.start), max(now.end, j.end)
+		now.start, now.end = min(now.start, j.Start), max(now.end, j.End)
 		if !old.OK {
-			old = opt.Some(j.value)
+			old = opt.Some(j.Value)
 		} else {
-			old.Value = s.merge(old.Value, j.value)
+			old.Value = s.merge(old.Value, j.Value)
 		}
 	}
 	if err := s.take(r, now, old, open); err != nil {
@@ -121,7 +118,7 @@ func (s *sessionAggregation[K, V, A]) atTime(streamTime int64) error {
 }
 
 // take puts the session of r in place, unless it has closed.
-func (s *sessionAggregation[K, V, A]) take(r processor.Record[K, V], now session[A], old opt.V[A], open int64) error {
+func (s *sessionAggregation[K, V, A]) take(r processor.Record[K, V], now session, old opt.V[A], open int64) error {
 	switch {
 	case now.end >= open:
 		return s.replace(r, now, old)
@@ -134,27 +131,23 @@ func (s *sessionAggregation[K, V, A]) take(r processor.Record[K, V], now session
 
 // find gathers the sessions that r touches.
 func (s *sessionAggregation[K, V, A]) find(r processor.Record[K, V]) error {
-	s.joined = s.joined[:0]
-	sc := s.store.FindSessions(r.Key, r.Timestamp-s.spec.GapMs(), r.Timestamp+s.spec.GapMs(), state.Forward)
-	defer sc.Close() //nolint:errcheck // Err has told
-	for sc.Next() {
-		s.joined = append(s.joined, session[A]{sc.Start(), sc.End(), sc.Value()})
-	}
-	return sc.Err()
+	var err error
+	s.joined, err = s.store.AppendSessions(s.joined[:0], r.Key, r.Timestamp-s.spec.GapMs(), r.Timestamp+s.spec.GapMs())
+	return err
 }
 
 // replace puts the session now, with r taken into it, in the place of those that
 // it joins. A session that r leaves as long as it was is updated in its place.
-func (s *sessionAggregation[K, V, A]) replace(r processor.Record[K, V], now session[A], old opt.V[A]) error {
+func (s *sessionAggregation[K, V, A]) replace(r processor.Record[K, V], now session, old opt.V[A]) error {
 	grown := now.start != r.Timestamp || now.end != r.Timestamp
 	for _, j := range s.joined {
 		if !grown {
 			break
 		}
-		if _, err := s.store.Remove(r.Key, j.start, j.end, j.end); err != nil {
+		if _, err := s.store.Remove(r.Key, j.Start, j.End, j.End); err != nil {
 			return err
 		}
-		if err := s.update(r, j, opt.Some(j.value), opt.None[A]()); err != nil {
+		if err := s.update(r, session{j.Start, j.End}, opt.Some(j.Value), opt.None[A]()); err != nil {
 			return err
 		}
 	}
@@ -170,7 +163,7 @@ func (s *sessionAggregation[K, V, A]) replace(r processor.Record[K, V], now sess
 }
 
 // update sends a change of a session on, if that is what is asked for.
-func (s *sessionAggregation[K, V, A]) update(r processor.Record[K, V], at session[A], old, now opt.V[A]) error {
+func (s *sessionAggregation[K, V, A]) update(r processor.Record[K, V], at session, old, now opt.V[A]) error {
 	if s.emit != window.OnUpdate {
 		return nil
 	}

@@ -98,6 +98,10 @@ type rowLayout interface {
 	// Seq reads the number of a row among those of the same key and time, 0 if there
 	// is only one.
 	Seq(key []byte) uint32
+	// Rest reads what rows of the same key and time differ by, and are in order of.
+	Rest(key []byte) int64
+	// Key is the part of a row's key that is the same for all rows of a key.
+	Key(key []byte) []byte
 	// Least is the length of the shortest key.
 	Least() int
 }
@@ -189,6 +193,9 @@ func (s *core[V]) wake() error {
 	k.set(m)
 	k.observe(early)
 	k.known, k.err = true, nil
+	if s.shelf != nil {
+		s.shelf.forget(m.reach)
+	}
 	return nil
 }
 
@@ -234,6 +241,9 @@ func (s *timedCore[V]) Resume(observed int64) {
 	m.observed = observed
 	k.set(m)
 	k.committed = m // the next Seal writes it
+	if s.c.shelf != nil {
+		s.c.shelf.forget(m.reach) // rows that were gone may be back
+	}
 	s.c.told = &m
 	s.c.publish()
 }
@@ -332,6 +342,8 @@ func (k *clock) segments(lo, hi int64) ([]int64, bool) {
 
 // gone tells whether the row under key, which is in a base or a layer, does not
 // show with that floor.
-func (k *clock) gone(key []byte, floor int64) bool {
-	return !bytes.Equal(key, marksKey) && (len(key) < k.rows.Least() || k.rows.Time(key) <= floor)
+func (k *clock) gone(key []byte, floor int64) bool { return goneRow(k.rows, key, floor) }
+
+func goneRow(rows rowLayout, key []byte, floor int64) bool {
+	return !bytes.Equal(key, marksKey) && (len(key) < rows.Least() || rows.Time(key) <= floor)
 }

@@ -52,7 +52,8 @@ type core[V any] struct {
 	young, old *generation[V]
 	dirty      []uint32                // entries of young changed in the open layer, in order of first change
 	dirtyBytes int64                   // their memory
-	order      *btree.BTreeG[dirtyKey] // the same in order of key; nil until somebody scans
+	order      *btree.BTreeG[dirtyKey] // the same in order of key; nil until somebody scans the open layer
+	shelf      *shelf[V]               // rows by key; nil if the store has none
 	frozen     map[string][]byte       // under -tags invariants: value as encoded when it was given
 	fold       *fold                   // not nil during a restore
 	report     report                  // to the budget
@@ -164,6 +165,9 @@ func (s *core[V]) set(c *Cell[V], v V, timestamp int64) {
 		return
 	}
 	c.Value, c.Timestamp, c.OK = v, timestamp, true
+	if s.shelf != nil {
+		s.shelve(c)
+	}
 	if c.state&cellDirty == 0 {
 		s.touch(c)
 	}
@@ -179,6 +183,9 @@ func (s *core[V]) set(c *Cell[V], v V, timestamp int64) {
 func (s *core[V]) unset(c *Cell[V], timestamp int64) {
 	var none V
 	c.Value, c.Timestamp, c.OK = none, 0, false
+	if s.shelf != nil {
+		s.shelve(c)
+	}
 	if c.state&cellDirty == 0 {
 		s.touch(c)
 	}
@@ -216,6 +223,11 @@ func (s *core[V]) load(hash uint64) (*Cell[V], error) {
 	}
 	if s.fold != nil {
 		return nil, s.failed(ErrRestoring)
+	}
+	if s.shelf != nil {
+		if c := s.unshelve(hash); c != nil {
+			return c, nil
+		}
 	}
 	body, ok, err := s.lookup(s.valBuf[:0], hash, s.keyBuf)
 	if err != nil {
@@ -291,7 +303,9 @@ func (s *core[V]) turn() {
 // touch puts c on the list of what the open layer has changed.
 func (s *core[V]) touch(c *Cell[V]) {
 	e := s.young.at(c.index)
-	invariant.Check(&e.cell == c, "store %s: cell used after the store moved on", s.name)
+	if invariant.Enabled { // the arguments cost an allocation
+		invariant.Check(&e.cell == c, "store %s: cell used after the store moved on", s.name)
+	}
 	if e.vlen == 0 && c.OK {
 		s.young.bytes += int64(s.typical)
 		e.vlen = s.typical

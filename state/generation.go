@@ -22,6 +22,7 @@ type Cell[V any] struct {
 const (
 	cellLoaded uint8 = 1 << iota // Value, Timestamp and OK say what the store holds
 	cellDirty                    // changed in the open layer; then always loaded and young
+	cellFresh                    // and there was nothing when the open layer began
 )
 
 // entry is a cell with its key. It holds no pointer of its own, so that the
@@ -44,6 +45,7 @@ type generation[V any] struct {
 	n      int
 	keys   arena
 	bytes  int64 // memory of entries, slots, keys and estimated values
+	spare  int64 // what bytes was before a reset, at most: memory that is kept
 }
 
 const chunkLen = 256
@@ -77,7 +79,7 @@ func (g *generation[V]) add(hash uint64, key []byte, vlen uint32) *entry[V] {
 	if g.n*4 >= len(g.slots)*3 {
 		g.grow()
 	}
-	if g.n%chunkLen == 0 {
+	if g.n/chunkLen == len(g.chunks) {
 		g.chunks = append(g.chunks, new([chunkLen]entry[V]))
 	}
 	index := uint32(g.n)
@@ -105,6 +107,18 @@ func (g *generation[V]) grow() {
 	}
 }
 
+// reset removes all entries and keeps the memory for those to come. What keys it gave
+// are not valid any more.
+func (g *generation[V]) reset() {
+	for i := range (g.n + chunkLen - 1) / chunkLen {
+		clear(g.chunks[i][:])
+	}
+	clear(g.slots)
+	g.keys.reset()
+	g.spare = max(g.spare, g.bytes)
+	g.n, g.bytes = 0, 0
+}
+
 // entryBytes is the memory of an entry with its share of the slots.
 func entryBytes[V any](e *entry[V]) int64 {
 	return int64(unsafe.Sizeof(*e)) + 16 + int64(e.key.len) + int64(e.vlen)
@@ -121,6 +135,7 @@ type keyRef struct{ chunk, off, len uint32 }
 // An arena holds key bytes in a few large pieces without pointers.
 type arena struct {
 	chunks [][]byte
+	last   int // the one that is being filled
 }
 
 const (
@@ -133,16 +148,25 @@ func (a *arena) at(r keyRef) []byte {
 }
 
 func (a *arena) add(key []byte) keyRef {
-	last := len(a.chunks) - 1
-	if last < 0 || cap(a.chunks[last])-len(a.chunks[last]) < len(key) {
+	for a.last < len(a.chunks) && cap(a.chunks[a.last])-len(a.chunks[a.last]) < len(key) {
+		a.last++
+	}
+	if a.last == len(a.chunks) {
 		size := minArenaChunk
-		if last >= 0 {
-			size = min(2*cap(a.chunks[last]), maxArenaChunk)
+		if a.last > 0 {
+			size = min(2*cap(a.chunks[a.last-1]), maxArenaChunk)
 		}
 		a.chunks = append(a.chunks, make([]byte, 0, max(size, len(key))))
-		last++
 	}
-	c := a.chunks[last]
-	a.chunks[last] = append(c, key...)
-	return keyRef{uint32(last), uint32(len(c)), uint32(len(key))}
+	c := a.chunks[a.last]
+	a.chunks[a.last] = append(c, key...)
+	return keyRef{uint32(a.last), uint32(len(c)), uint32(len(key))}
+}
+
+// reset removes all keys and keeps the memory.
+func (a *arena) reset() {
+	for i := range a.chunks {
+		a.chunks[i] = a.chunks[i][:0]
+	}
+	a.last = 0
 }

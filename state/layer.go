@@ -19,10 +19,13 @@ type Layer struct {
 	index []uint32   // open addressing by hash: position in recs + 1, 0 is free
 	data  []byte     // of each record: key | timestamp int64 | value
 
-	gone   int    // how many of recs are tombstones
-	layout layout // of the keys; nil: the changelog has them as they are
-	marks  marks  // if the store has a clock
-	keep   []byte // all rows before it are gone; nil: none
+	gone   int       // how many of recs are tombstones
+	layout layout    // of the keys; nil: the changelog has them as they are
+	marks  marks     // if the store has a clock
+	keep   []byte    // all rows before it are gone; nil: none
+	rows   rowLayout // of the keys if the store has a clock; else nil
+	floor  int64     // rows at or before it are gone
+	fresh  []bool    // of each record: below the layer there is nothing; nil: not known
 }
 
 // layerRec is where one change lies in a layer's data.
@@ -147,8 +150,11 @@ func (l *Layer) seek(key []byte) int {
 
 // bytes is the layer's memory.
 func (l *Layer) bytes() int64 {
-	return int64(cap(l.data)) + int64(cap(l.recs))*int64(unsafe.Sizeof(layerRec{})) + int64(len(l.index))*4
+	return int64(cap(l.data)) + int64(cap(l.recs))*int64(unsafe.Sizeof(layerRec{})) + int64(len(l.index))*4 + int64(cap(l.fresh))
 }
+
+// hides tells whether the row under key does not show as of the layer.
+func (l *Layer) hides(key []byte) bool { return l.rows != nil && goneRow(l.rows, key, l.floor) }
 
 // makeIndex builds the hash index of recs: at most two thirds full.
 func makeIndex(recs []layerRec) []uint32 {

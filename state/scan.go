@@ -65,7 +65,11 @@ func (s *core[V]) snapshot(lower, upper []byte, o Order) []openItem[V] {
 			return false
 		}
 		c := &s.young.at(s.dirty[d.pos]).cell
-		items = append(items, openItem[V]{d.key, c.Value, c.Timestamp, c.OK})
+		key := d.key
+		if s.shelf != nil {
+			key = bytes.Clone(key) // Seal takes the memory back
+		}
+		items = append(items, openItem[V]{key, c.Value, c.Timestamp, c.OK})
 		return true
 	})
 	if o == Backward {

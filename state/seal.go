@@ -27,7 +27,11 @@ func (s *core[V]) seal() (*Layer, error) {
 	}
 	l := &Layer{recs: make([]layerRec, 0, len(s.dirty)+1), data: make([]byte, 0, s.dirtyData()), layout: s.layout}
 	if s.clock != nil {
+		l.rows, l.floor = s.clock.rows, s.clock.floor
 		s.encodeMarks(l, ticked)
+	}
+	if s.shelf != nil {
+		l.fresh = make([]bool, len(l.recs), cap(l.recs))
 	}
 	var gone []uint32 // nobody will look for them again: they need not be written
 	for _, index := range s.inKeyOrder() {
@@ -35,6 +39,9 @@ func (s *core[V]) seal() (*Layer, error) {
 		if s.clock != nil && s.clock.gone(s.young.keys.at(e.key), s.clock.floor) {
 			gone = append(gone, index)
 			continue
+		}
+		if !e.cell.OK && e.cell.state&cellFresh != 0 {
+			continue // it was put and removed, and nobody has seen it
 		}
 		if err := s.encode(l, e); err != nil {
 			return nil, s.failed(fmt.Errorf("seal: %w", err))
@@ -46,7 +53,7 @@ func (s *core[V]) seal() (*Layer, error) {
 		s.typical = uint32(len(l.data) / len(l.recs))
 	}
 	for _, index := range s.dirty {
-		s.young.at(index).cell.state &^= cellDirty
+		s.young.at(index).cell.state &^= cellDirty | cellFresh
 	}
 	for _, index := range gone {
 		s.young.at(index).unload() // Discard may turn the clock back
@@ -54,6 +61,9 @@ func (s *core[V]) seal() (*Layer, error) {
 	s.forgetDirty()
 	if s.clock != nil {
 		s.clock.sealed = s.clock.now
+	}
+	if s.shelf != nil {
+		s.young.reset() // rows are looked for in the shelf
 	}
 	s.memory()
 	return l, nil
@@ -87,15 +97,17 @@ func (s *core[V]) dirtyData() int {
 }
 
 // inKeyOrder gives the dirty entries in order of their keys. Most comparisons are
-// settled by the first eight bytes, which lie side by side.
+// settled by the first eight bytes behind what all of them begin with, which lie side
+// by side.
 func (s *core[V]) inKeyOrder() []uint32 {
 	type item struct {
 		head  uint64
 		index uint32
 	}
+	same := s.commonPrefix()
 	items := make([]item, len(s.dirty))
 	for i, index := range s.dirty {
-		items[i] = item{head(s.young.keys.at(s.young.at(index).key)), index}
+		items[i] = item{head(s.young.keys.at(s.young.at(index).key)[same:]), index}
 	}
 	slices.SortFunc(items, func(a, b item) int {
 		if a.head != b.head {
@@ -108,6 +120,24 @@ func (s *core[V]) inKeyOrder() []uint32 {
 		sorted[i] = items[i].index
 	}
 	return sorted
+}
+
+// commonPrefix is how many bytes the keys of all dirty entries begin with alike: the
+// segment, in stores whose rows have a time.
+func (s *core[V]) commonPrefix() int {
+	if len(s.dirty) == 0 {
+		return 0
+	}
+	first := s.young.keys.at(s.young.at(s.dirty[0]).key)
+	n := len(first)
+	for _, index := range s.dirty[1:] {
+		key := s.young.keys.at(s.young.at(index).key)
+		n = min(n, len(key))
+		for !bytes.Equal(key[:n], first[:n]) {
+			n--
+		}
+	}
+	return n
 }
 
 // head gives the first eight bytes of key as a number of the same order; a shorter
@@ -148,6 +178,9 @@ func (s *core[V]) encode(l *Layer, e *entry[V]) error {
 		}
 	}
 	l.recs = append(l.recs, r)
+	if s.shelf != nil {
+		l.fresh = append(l.fresh, e.cell.state&cellFresh != 0)
+	}
 	return nil
 }
 
@@ -176,6 +209,7 @@ func (s *core[V]) commitUpTo(l *Layer, h Header) error {
 
 // discard is [Store.Discard].
 func (s *core[V]) discard() {
+	reach := s.reach()
 	for _, index := range s.dirty {
 		s.young.at(index).unload()
 	}
@@ -193,14 +227,15 @@ func (s *core[V]) discard() {
 			}
 		}
 	}
+	if s.shelf != nil {
+		s.shelf.forget(s.reach())
+		s.shelf.doubt = max(s.shelf.doubt, reach)
+	}
 	s.memory()
 }
 
 func (s *core[V]) forgetDirty() {
-	s.dirty, s.dirtyBytes = s.dirty[:0], 0
-	if s.order != nil {
-		s.order.Clear()
-	}
+	s.dirty, s.dirtyBytes, s.order = s.dirty[:0], 0, nil
 	clear(s.frozen)
 }
 
@@ -222,6 +257,10 @@ func (s *core[V]) oldOf(c *Cell[V]) (v V, timestamp int64, ok bool, err error) {
 // memory is [Store.Bytes].
 func (s *core[V]) memory() (dirty, cached int64) {
 	dirty, cached = s.dirtyBytes+s.size, s.young.bytes+s.old.bytes-s.dirtyBytes
+	cached += max(0, s.young.spare-s.young.bytes)
+	if s.shelf != nil {
+		cached += s.shelf.memory()
+	}
 	if s.fold != nil {
 		dirty += s.fold.size()
 	}
@@ -238,6 +277,12 @@ func (s *core[V]) shrink(target int64) {
 		s.turn()
 		s.old = newGeneration[V]()
 	}
+	if _, cached := s.memory(); s.shelf != nil && cached > target {
+		s.shelf.turn()
+	}
+	if _, cached := s.memory(); s.shelf != nil && cached > target {
+		s.shelf.forget(s.reach())
+	}
 	s.memory()
 }
 
@@ -247,6 +292,9 @@ func (s *core[V]) close() error {
 	s.forgetDirty()
 	s.order = nil
 	s.young, s.old = newGeneration[V](), newGeneration[V]()
+	if s.shelf != nil {
+		s.shelf.forget(s.reach())
+	}
 	s.report.end()
 	return s.apply()
 }

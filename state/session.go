@@ -45,6 +45,7 @@ func OpenSession[K, V any](name string, keys serde.Serde[K], values serde.Serde[
 	length := keyenc.SegmentLength(o.Retention)
 	s := &SessionStore[K, V]{keys: keys, options: o, layout: keyenc.Session(length)}
 	s.begin(name, values, base, opt, newClock(s.layout, o.Retention, length))
+	s.c.useShelf(opt)
 	return s
 }
 
@@ -117,6 +118,31 @@ func (s *SessionStore[K, V]) EachDirty(fn func(key K, start, end int64, c *Cell[
 // Unless it is read to its end it must be closed.
 func (s *SessionStore[K, V]) FindSessions(key K, earliestEnd, latestStart int64, o Order) *SessionScan[K, V] {
 	return s.FindRange(opt.Some(key), opt.Some(key), earliestEnd, latestStart, o)
+}
+
+// AppendSessions appends what a forward FindSessions would give to dst. It allocates
+// nothing, and reads neither layers nor base, where the sessions lie in memory:
+// those of recent times do.
+func (s *SessionStore[K, V]) AppendSessions(dst []Row[V], key K, earliestEnd, latestStart int64) ([]Row[V], error) {
+	if err := s.encode(key, earliestEnd, earliestEnd); err != nil {
+		return dst, err
+	}
+	lo, _, ok := s.c.clock.live(earliestEnd, math.MaxInt64)
+	if !ok {
+		return dst, nil
+	}
+	rows, err := s.c.heldRows(lo, func() (span, error) {
+		return s.span(s.c.clock, opt.Some(key), opt.Some(key), lo, math.MaxInt64)
+	})
+	if err != nil {
+		return dst, err
+	}
+	for i := range rows {
+		if r := &rows[i]; r.rest <= latestStart {
+			dst = append(dst, Row[V]{Start: r.rest, End: r.time, Value: r.value, Timestamp: r.timestamp})
+		}
+	}
+	return dst, nil
 }
 
 // Fetch is FindSessions for all sessions of key.

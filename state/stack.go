@@ -17,6 +17,7 @@ type stack struct {
 	opt    Options
 	layers []*Layer // oldest first; the first few are committed, the rest not
 	done   int      // how many of layers are committed
+	most   int      // how many of them may be
 	header Header   // of the last commit
 	moved  bool     // the base has not got header yet
 	size   int64    // bytes of layers
@@ -35,11 +36,16 @@ type viewed struct {
 }
 
 // maxCommitted bounds how many committed layers wait for the base: each is one
-// more place to look for a key that is not in the cache.
-const maxCommitted = 8
+// more place to look for a key that is not in the cache. A store with a shelf hardly
+// looks, and what it does not write to the base because it has expired or was removed
+// before is the most part.
+const (
+	maxCommitted        = 8
+	maxCommittedShelved = 32
+)
 
 func (s *stack) begin(name string, base Base, opt Options) {
-	s.name, s.base, s.opt = name, base, opt
+	s.name, s.base, s.opt, s.most = name, base, opt, maxCommitted
 }
 
 // lookup appends what layers and base hold for key, timestamp and value, to dst.
@@ -74,7 +80,7 @@ func (s *stack) commit(l *Layer, h Header) error {
 		s.publish()
 	}
 	s.header, s.moved = h, true
-	if s.ready >= s.opt.Budget.apply(s.opt.ApplyBytes) || s.done >= maxCommitted {
+	if s.ready >= s.opt.Budget.apply(s.opt.ApplyBytes) || s.done >= s.most {
 		return s.apply()
 	}
 	return nil
@@ -100,19 +106,22 @@ func (s *stack) apply() error {
 	defer s.writes.Reset()
 	committed := s.layers[:s.done]
 	keep := kept(committed)
+	newest := &Layer{}
+	if len(committed) > 0 {
+		newest = committed[len(committed)-1]
+	}
 	if bytes.Compare(keep, s.cut) > 0 {
 		s.writes.DeleteRange(firstRow, keep)
 	}
-	for i, l := range committed {
-		for at := range l.recs {
-			if expired(l.key(at), keep) || shadowed(committed[i+1:], l.recs[at].hash, l.key(at)) {
-				continue
-			}
-			if body, ok := l.body(at); ok {
-				s.writes.Put(l.key(at), body)
-			} else {
-				s.writes.Delete(l.key(at))
-			}
+	for _, c := range foldLayers(committed) {
+		key := c.layer.key(c.at)
+		if expired(key, keep) || newest.hides(key) {
+			continue
+		}
+		if body, ok := c.layer.body(c.at); ok {
+			s.writes.Put(key, body)
+		} else if !c.fresh {
+			s.writes.Delete(key)
 		}
 	}
 	if err := s.base.Apply(&s.writes, s.header); err != nil {
@@ -151,6 +160,50 @@ func shadowed(newer []*Layer, hash uint64, key []byte) bool {
 		}
 	}
 	return false
+}
+
+// A folded is the last change of a key in several layers.
+type folded struct {
+	layer *Layer
+	at    int
+	fresh bool // below these layers there is nothing
+}
+
+// foldLayers gives the last change of each key in layers, which are given oldest first.
+func foldLayers(layers []*Layer) []folded {
+	n := 0
+	for _, l := range layers {
+		n += l.Len()
+	}
+	list := make([]folded, 0, n)
+	size := 4
+	for size*2 < n*3 {
+		size *= 2
+	}
+	index := make([]uint32, size)
+	for _, l := range slices.Backward(layers) {
+		for at := range l.recs {
+			fresh := l.fresh != nil && l.fresh[at]
+			if newer := findFolded(list, index, l.recs[at].hash, l.key(at)); newer != nil {
+				newer.fresh = fresh
+				continue
+			}
+			addIndex(index, l.recs[at].hash, len(list))
+			list = append(list, folded{l, at, fresh})
+		}
+	}
+	return list
+}
+
+func findFolded(list []folded, index []uint32, hash uint64, key []byte) *folded {
+	mask := uint64(len(index) - 1)
+	for at := hash & mask; index[at] != 0; at = (at + 1) & mask {
+		c := &list[index[at]-1]
+		if c.layer.recs[c.at].hash == hash && bytes.Equal(c.layer.key(c.at), key) {
+			return c
+		}
+	}
+	return nil
 }
 
 // dropSealed removes the layers that are not committed and gives them back.

@@ -50,6 +50,9 @@ func OpenWindow[K, V any](name string, keys serde.Serde[K], values serde.Serde[V
 	length := keyenc.SegmentLength(w.Retention)
 	s := &WindowStore[K, V]{keys: keys, options: w, layout: keyenc.Window{Segment: length, ByTime: w.ByTime}}
 	s.begin(name, values, base, opt, newClock(s.layout, w.Retention, length))
+	if w.Duplicates {
+		s.c.useShelf(opt)
+	}
 	return s
 }
 

@@ -17,6 +17,33 @@ func (s *WindowStore[K, V]) Fetch(key K, from, to int64, o Order) *WindowScan[K,
 	return s.scan(opt.Some(key), opt.Some(key), from, to, o)
 }
 
+// AppendRows appends what a forward Fetch of key would give to dst. In a store with
+// duplicates it allocates nothing, and reads neither layers nor base, where the rows
+// lie in memory: those of recent times do.
+func (s *WindowStore[K, V]) AppendRows(dst []Row[V], key K, from, to int64) ([]Row[V], error) {
+	if err := s.encode(key, from, 0); err != nil {
+		return dst, err
+	}
+	lo, hi, ok := s.c.clock.live(from, to)
+	if !ok {
+		return dst, nil
+	}
+	rows, err := s.c.heldRows(lo, func() (span, error) {
+		return s.span(s.c.clock, opt.Some(key), opt.Some(key), lo, math.MaxInt64)
+	})
+	if err != nil {
+		return dst, err
+	}
+	for i := range rows {
+		r := &rows[i]
+		if r.time > hi {
+			break
+		}
+		dst = append(dst, Row[V]{Start: r.time, Value: r.value, Timestamp: r.timestamp})
+	}
+	return dst, nil
+}
+
 // FetchAll scans the rows of all keys whose start is in [from, to]. They come as they
 // lie in the base: in order of segment, encoded key, start, as those of Kafka
 // Streams on RocksDB do, and with ByTime in order of start, encoded key. A segment

@@ -417,6 +417,8 @@ func BenchmarkWindowHotUpdate(b *testing.B) {
 	}
 }
 
+// BenchmarkSessionMerge is a session made longer by way of scans; see
+// BenchmarkSessionRecord.
 func BenchmarkSessionMerge(b *testing.B) {
 	const n = 1000
 	s := state.OpenSession("s", serde.String, serde.Int64, state.SessionOptions{Gap: 1000, Retention: 100_000}, bases(b), state.Options{})

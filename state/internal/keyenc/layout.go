@@ -58,6 +58,17 @@ func (w Window) Time(b []byte) int64 {
 // Seq reads the number of a row that has the least length.
 func (w Window) Seq(b []byte) uint32 { return binary.BigEndian.Uint32(b[len(b)-4:]) }
 
+// Rest reads what rows of the same key and start differ by: their number.
+func (w Window) Rest(b []byte) int64 { return int64(w.Seq(b)) }
+
+// Key is the escaped key of a row that has the least length.
+func (w Window) Key(b []byte) []byte {
+	if w.ByTime {
+		return b[timeLen : len(b)-4]
+	}
+	return b[timeLen : len(b)-timeLen-4]
+}
+
 // Least is the length of the shortest key of a row.
 func (w Window) Least() int {
 	if w.ByTime {
@@ -129,6 +140,12 @@ func (s Session) Time(b []byte) int64 { return Time(b[len(b)-2*timeLen:]) }
 
 // Seq is 0: no two rows have the same key, start and end.
 func (s Session) Seq([]byte) uint32 { return 0 }
+
+// Rest reads what rows of the same key and end differ by: their start.
+func (s Session) Rest(b []byte) int64 { return s.Start(b) }
+
+// Key is the escaped key of a row that has the least length.
+func (s Session) Key(b []byte) []byte { return b[timeLen : len(b)-2*timeLen] }
 
 // Start reads the start of a row that has the least length.
 func (s Session) Start(b []byte) int64 { return Time(b[len(b)-timeLen:]) }

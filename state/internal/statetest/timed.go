@@ -92,6 +92,8 @@ type timedStore interface {
 	// sessions start, is at most to.
 	scan(first, last opt.V[string], from, to int64, o state.Order) rowScan
 	view(first, last opt.V[string], from, to int64, o state.Order) rowScan
+	// list is a forward scan of one key.
+	list(key string, from, to int64) ([]state.Row[string], error)
 	Refused() int64
 }
 
@@ -132,6 +134,7 @@ func timedModel(t *testing.T, r Rig, kind timedKind, retention int64) {
 			s.get(t)
 		case op < 70:
 			s.scans(t)
+			s.lists(t)
 		case op < 75:
 			s.views(t)
 		case op < 79:
@@ -425,7 +428,7 @@ func (s *timedRun) sealed1(t *testing.T, got []state.Change) {
 	m := s.now
 	rows := slices.SortedFunc(slices.Values(m.dirty), s.compare)
 	for _, r := range rows {
-		if m.gone(r.Time, s.retention) {
+		if m.gone(r.Time, s.retention) || s.unwritten(r, got) {
 			continue
 		}
 		c := state.Change{Key: s.kind.record(r), Timestamp: m.removed[r]}

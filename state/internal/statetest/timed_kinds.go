@@ -96,6 +96,10 @@ func (s windowStore) view(first, last opt.V[string], from, to int64, o state.Ord
 	return windowScan{s.Committed().FetchRange(first, last, from, to, o)}
 }
 
+func (s windowStore) list(key string, from, to int64) ([]state.Row[string], error) {
+	return s.AppendRows(nil, key, from, to)
+}
+
 type windowScan struct {
 	*state.WindowScan[string, string]
 }
@@ -133,6 +137,10 @@ func (s sessionStore) scan(first, last opt.V[string], from, to int64, o state.Or
 
 func (s sessionStore) view(first, last opt.V[string], from, to int64, o state.Order) rowScan {
 	return sessionScan{s.Committed().FindRange(first, last, from, to, o)}
+}
+
+func (s sessionStore) list(key string, from, to int64) ([]state.Row[string], error) {
+	return s.AppendSessions(nil, key, from, to)
 }
 
 type sessionScan struct {
