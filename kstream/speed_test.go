@@ -36,10 +36,10 @@ var speedTopologies = []struct {
 		in.Filter(func(_, v int64) bool { return v%2 == 0 }).To(numbers("out"))
 	}},
 	{"count", 0, func(in, _ *kstream.KStream[int64, int64]) { in.GroupByKey().Count("n").To(numbers("out")) }},
-	{"tumbling", 0, func(in, _ *kstream.KStream[int64, int64]) {
+	{"tumbling", 0.05, func(in, _ *kstream.KStream[int64, int64]) {
 		in.GroupByKey().Windowed(window.Tumbling(time.Minute)).Count("n", ktable.Retention(time.Hour))
 	}},
-	{"hopping", 0, func(in, _ *kstream.KStream[int64, int64]) {
+	{"hopping", 0.1, func(in, _ *kstream.KStream[int64, int64]) {
 		in.GroupByKey().Windowed(window.Hopping(time.Minute, 10*time.Second)).Count("n", ktable.Retention(time.Hour))
 	}},
 	{"session", 0.02, func(in, _ *kstream.KStream[int64, int64]) {
