@@ -38,6 +38,9 @@ type global struct {
 
 	unnoted bool // something was read since the last note
 	notedAt time.Time
+
+	lane   link.Lane // for dead letters; nil before the first one
+	buried bool      // one was sent, and is not known to be there
 }
 
 // A globalPart is a partition of a global store's topic.
@@ -152,7 +155,11 @@ func (g *global) read(ctx context.Context, p *globalPart, end int64) error {
 			return err
 		}
 		if len(recs) > 0 {
-			if err := g.apply(recs); err != nil {
+			err := g.apply(recs)
+			if err == nil {
+				err = g.settle(ctx)
+			}
+			if err != nil {
 				return fmt.Errorf("partition %d: %w", p.Num, err)
 			}
 		}
@@ -179,6 +186,23 @@ func (g *global) apply(recs []plan.Raw) error {
 		return err
 	}
 	return g.task.Commit(sealed, func(s state.Store) state.Header { return g.header(s) })
+}
+
+// settle waits until dead letters are acknowledged: the position behind their records
+// must not be noted before.
+func (g *global) settle(ctx context.Context) error {
+	if !g.buried {
+		return nil
+	}
+	acked := make(chan error, 1) // the barrier must not wait
+	g.lane.Barrier(func(err error) { acked <- err })
+	select {
+	case err := <-acked:
+		g.buried = err != nil
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (g *global) unflushed() (bytes int64) {
@@ -257,7 +281,7 @@ func (g *global) tryOpen(ctx context.Context, path string) (err error) {
 		return err
 	}
 	g.task, err = NewTask(TaskConfig{
-		Sub: g.sub, Stores: storesOf(&slot{stores: g.stores}), Out: noOutputs{}, Now: time.Now().UnixMilli(), MaxIdle: -1,
+		Sub: g.sub, Stores: storesOf(&slot{stores: g.stores}), Out: deadOutputs{g}, Now: time.Now().UnixMilli(), MaxIdle: -1,
 		Policies: g.app.cfg.Policies, Pause: func(ms int64) error { return pause(g.app.hard, time.Duration(ms)*time.Millisecond) },
 		Report: func(e *RecordError) { g.app.log.Warn("a global table goes on without a record that failed", "err", e) },
 	})
@@ -342,6 +366,9 @@ func (g *global) locate(ctx context.Context) error {
 
 func (g *global) close() error {
 	var errs []error
+	if g.lane != nil {
+		g.lane.Close()
+	}
 	for _, o := range g.stores {
 		errs = append(errs, o.store.Close())
 	}
@@ -351,15 +378,23 @@ func (g *global) close() error {
 	if g.db != nil {
 		errs = append(errs, g.db.Close())
 	}
-	g.stores, g.noted, g.db, g.task = nil, nil, nil, nil
+	g.stores, g.noted, g.db, g.task, g.lane = nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
-// noOutputs are the outputs of what writes no topic but those of dead letters.
-type noOutputs struct{}
+// deadOutputs are the outputs of what writes no topics but those of dead letters.
+type deadOutputs struct{ g *global }
 
-func (noOutputs) Output(topic string) plan.Output {
-	return func([]byte, []byte, int64, []plan.Header) error {
-		return fmt.Errorf("topic %q: a global table writes no records", topic)
+// Output implements [Outputs]. The lane is the global's own: it is opened when it is
+// needed, which is hardly ever.
+func (o deadOutputs) Output(topic string) plan.Output {
+	g := o.g
+	if g.lane == nil {
+		g.lane = g.app.cluster.Lane()
+	}
+	send := g.app.output(func() link.Lane { return g.lane }, topic, link.AnyPartition)
+	return func(key, value []byte, timestamp int64, headers []plan.Header) error {
+		g.buried = true
+		return send(key, value, timestamp, headers)
 	}
 }

@@ -3,11 +3,14 @@
 package runtime_test
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime"
@@ -199,5 +202,76 @@ func TestPreflightFindsAGlobalTablesTopic(t *testing.T) {
 	findings, err := runtime.Preflight(t.Context(), lookingUp(t), runtime.Config{Connect: c.Connect})
 	if err != nil || len(findings) != 1 || findings[0].Topic != "g" || !findings[0].Fatal {
 		t.Errorf("findings %v, %v", findings, err)
+	}
+}
+
+// Policies hold for global tables: what cannot be decoded goes to dead letters, whatever
+// comes after it is read, and a second process on the same stores does not meet it again.
+func TestAGlobalTableBuriesWhatCannotBeDecoded(t *testing.T) {
+	c, d := globalCluster(), newDisk(t.TempDir())
+	c.Create("dead", 1, nil)
+	with := func(cfg *runtime.Config) {
+		cfg.Stores = d
+		cfg.Policies[plan.Decoding] = plan.Policy{Action: plan.DeadLetter, Topic: "dead"}
+	}
+	setRow(c, "k1", "garbage")
+	setRow(c, "k1", "after")
+	a := app(t, c, lookingUp(t), with) // met before the tasks begin
+	if got := ask(t, c, "k1", "k2"); got["k1"] != "after" || got["k2"] != "v2" {
+		t.Errorf("rows are %v", got)
+	}
+	setRow(c, "k3", "garbage") // met by the updater
+	setRow(c, "k3", "after")
+	until(t, "the row behind", func() bool { return ask(t, c, "k3")["k3"] == "after" })
+	if err := closeApp(a); err != nil {
+		t.Fatal(err)
+	}
+	app(t, c, lookingUp(t), with)
+	ask(t, c, "k1")
+	var got []string
+	for _, r := range c.Records(link.Partition{Topic: "dead"}) {
+		what := string(r.Key) + " " + string(r.Value)
+		for _, h := range r.Headers {
+			if strings.HasSuffix(h.Key, ".topic") {
+				what += " of " + string(h.Value)
+			}
+		}
+		got = append(got, what)
+	}
+	if diff := cmp.Diff([]string{"k1 garbage of g", "k3 garbage of g"}, got); diff != "" {
+		t.Errorf("dead letters (-want +got):\n%s", diff)
+	}
+}
+
+// A dead letter that is not there has its record read again.
+func TestAGlobalTableIsNotAheadOfItsDeadLetters(t *testing.T) {
+	c, d := globalCluster(), newDisk(t.TempDir())
+	c.Create("dead", 1, nil)
+	with := func(cfg *runtime.Config) {
+		cfg.Stores = d
+		cfg.Policies[plan.Decoding] = plan.Policy{Action: plan.DeadLetter, Topic: "dead"}
+	}
+	a := app(t, c, lookingUp(t), with)
+	ask(t, c, "k1")
+	c.Fault(func(step string, p link.Partition) error {
+		if step == "append" && p.Topic == "dead" {
+			return errDown
+		}
+		return nil
+	})
+	setRow(c, "k1", "garbage")
+	select {
+	case <-a.Done():
+	case <-time.After(time.Minute):
+		t.Fatal("the application goes on")
+	}
+	if err := a.Err(); !errors.Is(err, errDown) {
+		t.Errorf("Err: %v, want that of the dead letter", err)
+	}
+	c.Fault(nil)
+	app(t, c, lookingUp(t), with)
+	ask(t, c, "k1")
+	if n := len(c.Records(link.Partition{Topic: "dead"})); n != 1 {
+		t.Errorf("%d dead letters, want 1", n)
 	}
 }

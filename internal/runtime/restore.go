@@ -105,15 +105,20 @@ func (o laneOutputs) Partitions(topic string) int32 {
 
 // OutputAt implements [PartitionedOutputs].
 func (o laneOutputs) OutputAt(topic string, partition int32) plan.Output {
+	return o.worker.app.output(func() link.Lane { return o.worker.lane }, topic, partition)
+}
+
+// output is the way to a partition by a lane, for records that the topic takes.
+func (a *App) output(lane func() link.Lane, topic string, partition int32) plan.Output {
 	d := link.NewDest(topic, partition)
-	limit := o.worker.app.maxRecord(topic)
+	limit := a.maxRecord(topic)
 	return func(key, value []byte, timestamp int64, headers []plan.Header) error {
 		if n := len(key) + len(value); n > limit/2 || len(headers) > 0 { // else it fits
 			if n := link.RecordBytes(key, value, headers); n > limit {
 				return fmt.Errorf("%w: up to %d bytes, and topic %q takes %d", plan.ErrTooLarge, n, topic, limit)
 			}
 		}
-		return o.worker.lane.Append(d, key, value, timestamp, headers)
+		return lane().Append(d, key, value, timestamp, headers)
 	}
 }
 
