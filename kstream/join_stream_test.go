@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -246,6 +247,39 @@ func TestAJoinerThatPanicsDoesNotHoldTheOthersUp(t *testing.T) {
 	}
 	if n := d.Dropped()["failed: process"]; n != 1 {
 		t.Errorf("%d failures, want 1", n)
+	}
+}
+
+// A rule of no time at all joins records of the same millisecond, as long as neither stream
+// has gone on.
+func TestRecordsOfTheSameMillisecondMeet(t *testing.T) {
+	for kind, want := range map[string][]string{
+		"inner": {"L10+R10 10", "L10+R10b 10", "L20+R20 20", "L31+R31 31"},
+		"left":  {"L10+R10 10", "L10+R10b 10", "L20+R20 20", "L19+null 19", "L10late+null 10", "L30+null 30", "L31+R31 31"},
+		"outer": {
+			"L10+R10 10", "L10+R10b 10", "L20+R20 20", "null+R19 19", "L19+null 19", "L10late+null 10",
+			"L30+null 30", "null+R30 30", "L31+R31 31",
+		},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			d := testdriver.New(t, joinTopology(kind, within(0, 0, 0)))
+			for _, v := range []string{"L10", "R10", "R10b", "R20", "L20", "R19", "L19", "L10late", "L30", "L31", "R30", "R31", "L50"} {
+				at, err := strconv.ParseInt(v[1:3], 10, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := d.PipeBytes("in", processor.Record[[]byte, []byte]{Key: []byte("k"), Value: []byte(v), Timestamp: at}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got []string
+			for _, r := range d.ReadAll(out) {
+				got = append(got, fmt.Sprintf("%s %d", r.Value.Value, r.Timestamp))
+			}
+			if diff := gocmp.Diff(want, got); diff != "" {
+				t.Errorf("results (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -48,7 +48,9 @@ func (s JoinSpec) AfterMs() int64 { return s.after.Milliseconds() }
 func (s JoinSpec) GraceMs() int64 { return s.grace.Milliseconds() }
 
 // KeepMs is how long records of a stream are kept for the other's, in ms, by the
-// highest timestamp of those that are kept: at least one.
+// highest timestamp of those that are kept: at least one, so that records of the same
+// millisecond meet. Kafka Streams 4.3 keeps none for a rule of 0 ms without grace, and no
+// records meet by it.
 func (s JoinSpec) KeepMs() int64 { return max(1, s.BeforeMs()+s.AfterMs()+s.GraceMs()) }
 
 // Check returns what is wrong with the rule.
