@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -280,6 +281,38 @@ func TestRecordsOfTheSameMillisecondMeet(t *testing.T) {
 				t.Errorf("results (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// With Config.EmitInterval what can meet nothing is looked for once in so much time.
+func TestAJoinLooksOnceInAnInterval(t *testing.T) {
+	d := testdriver.New(t, joinTopology("left", within(10, 10, 0)), processor.Config{EmitInterval: 100 * time.Millisecond})
+	pipe := func(at int64) []string {
+		v := fmt.Sprintf("L%d", at)
+		if err := d.PipeBytes("in", processor.Record[[]byte, []byte]{Key: []byte("k"), Value: []byte(v), Timestamp: at}); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range d.ReadAll(out) {
+			got = append(got, r.Value.Value)
+		}
+		return got
+	}
+	pipe(0)
+	for _, step := range []struct {
+		at   int64
+		wait time.Duration
+		want []string
+	}{
+		{100, 0, []string{"L0+null"}}, // the first look
+		{200, 0, nil},
+		{300, 99 * time.Millisecond, nil},
+		{400, time.Millisecond, []string{"L100+null", "L200+null", "L300+null"}},
+	} {
+		d.AdvanceWallClock(step.wait)
+		if diff := gocmp.Diff(step.want, pipe(step.at)); diff != "" {
+			t.Errorf("at %d (-want +got):\n%s", step.at, diff)
+		}
 	}
 }
 

@@ -217,6 +217,7 @@ func (a *App) connect(ctx context.Context) error {
 		return err
 	}
 	a.warn(s.findings)
+	a.tellLeftovers(ctx, s.matches)
 	topics := newTopicSet(a.plan, s, nil)
 	topics.limits = limitsOf(ctx, a.cluster, a.plan, a.log)
 	a.topics.Store(topics)

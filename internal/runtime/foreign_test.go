@@ -18,7 +18,9 @@ import (
 	"github.com/millrace/millrace/internal/runtime/link/linktest"
 	"github.com/millrace/millrace/kstream"
 	"github.com/millrace/millrace/processor"
+	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/topic"
+	"github.com/millrace/millrace/window"
 )
 
 // foreign are the metadata of offsets that this engine did not commit as it does now.
@@ -28,14 +30,14 @@ var foreign = map[string]string{
 	"Kafka Streams' time":         base64.StdEncoding.EncodeToString([]byte{2, 0, 0, 1, 0x93, 0, 0, 0, 0}),
 	"not of base64":               "\x00\xff%%%",
 	"another magic":               base64.StdEncoding.EncodeToString([]byte("Mx\x01" + strings.Repeat("\x00", 18))),
-	"a later version":             base64.StdEncoding.EncodeToString([]byte("Mr\x02" + strings.Repeat("\x7f", 40))),
+	"a later version":             base64.StdEncoding.EncodeToString([]byte("Mr\x02" + strings.Repeat("\x7f", 16) + "\x00\x00")),
 	"too short for its count":     base64.StdEncoding.EncodeToString([]byte("Mr\x01" + strings.Repeat("\x00", 16) + "\xff\xff")),
 	"as long as brokers allow it": strings.Repeat("A", 4096),
 }
 
 // foreignRun runs a case, has another program commit the offset where the run has ended,
 // with metadata of its own, and runs on. It gives the last result of each key.
-func foreignRun(t *testing.T, build func(*processor.Topology, *kstream.KStream[string, string]), metadata *string) map[string]string {
+func foreignRun(t *testing.T, build func(*processor.Topology, *kstream.KStream[string, string]), metadata *string, times ...int64) map[string]string {
 	t.Helper()
 	c, d := cluster(1), newDisk("")
 	with := func(cfg *runtime.Config) {
@@ -64,7 +66,7 @@ func foreignRun(t *testing.T, build func(*processor.Topology, *kstream.KStream[s
 		commitAs(t, c, link.Partition{Topic: "in"}, *metadata)
 	}
 	b := app(t, c, p, with)
-	send(1390, 1430, 1440, 1440, 1500, 1490, 1700, 1900)
+	send(times...)
 	if err := closeApp(b); err != nil {
 		t.Fatalf("after another program's commit: %v", err)
 	}
@@ -108,18 +110,36 @@ func commitAs(t *testing.T, c *linktest.Cluster, p link.Partition, metadata stri
 func TestOffsetsOfAnotherProgramChangeNoResult(t *testing.T) {
 	for name, build := range windowedCases {
 		var want map[string]string
-		synctest.Test(t, func(t *testing.T) { want = foreignRun(t, build, nil) })
+		times := []int64{1390, 1430, 1440, 1440, 1500, 1490, 1700, 1900}
+		synctest.Test(t, func(t *testing.T) { want = foreignRun(t, build, nil, times...) })
 		if len(want) < 2 {
 			t.Fatalf("%s: %d results: too few to tell anything", name, len(want))
 		}
 		for what, metadata := range foreign {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					if diff := cmp.Diff(want, foreignRun(t, build, &metadata)); diff != "" {
+					if diff := cmp.Diff(want, foreignRun(t, build, &metadata, times...)); diff != "" {
 						t.Errorf("results (-with our metadata +with this):\n%s", diff)
 					}
 				})
 			})
 		}
 	}
+}
+
+// What has expired in a store stays so: a record that no step knows to be late does not
+// meet it, and leaves nothing behind.
+func TestOffsetsOfAnotherProgramLeaveStoresTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		none := ""
+		got := foreignRun(t, windowedCases["tumbling, on update"], &none, 1010, 1011, 1012, 1013)
+		late := window.Key[string]{Key: "a", Start: 1000, End: 1100}
+		key, err := window.TimeKey(serde.String, 100*time.Millisecond).Encode(late)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := got[string(key)]; strings.Contains(v, " ") {
+			t.Errorf("the last result of a window that has expired is %q, want a late record alone", v)
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -243,35 +244,74 @@ func TestAGlobalTableBuriesWhatCannotBeDecoded(t *testing.T) {
 	}
 }
 
-// A dead letter that is not there has its record read again.
+// A dead letter that is not there, or not known to be, has its record read again.
 func TestAGlobalTableIsNotAheadOfItsDeadLetters(t *testing.T) {
+	for _, lost := range []string{"append", "ack"} {
+		t.Run(lost, func(t *testing.T) {
+			c, d := globalCluster(), newDisk(t.TempDir())
+			c.Create("dead", 1, nil)
+			with := func(cfg *runtime.Config) {
+				cfg.Stores = d
+				cfg.Policies[plan.Decoding] = plan.Policy{Action: plan.DeadLetter, Topic: "dead"}
+			}
+			a := app(t, c, lookingUp(t), with)
+			ask(t, c, "k1")
+			committed(t, c)
+			var buried atomic.Bool
+			c.Fault(func(step string, p link.Partition) error {
+				here := step == "append" && p.Topic == "dead"
+				if here {
+					buried.Store(true)
+				}
+				if here && lost == "append" || step == lost && buried.Load() {
+					return errDown
+				}
+				return nil
+			})
+			setRow(c, "k1", "garbage")
+			select {
+			case <-a.Done():
+			case <-time.After(time.Minute):
+				t.Fatal("the application goes on")
+			}
+			if err := a.Err(); !errors.Is(err, errDown) {
+				t.Errorf("Err: %v, want that of the dead letter", err)
+			}
+			before := len(c.Records(link.Partition{Topic: "dead"}))
+			c.Fault(nil)
+			app(t, c, lookingUp(t), with)
+			ask(t, c, "k1")
+			if n := len(c.Records(link.Partition{Topic: "dead"})); n != before+1 {
+				t.Errorf("%d dead letters, want one more than %d", n, before)
+			}
+		})
+	}
+}
+
+// A global table with other encodings is read again from its topic.
+func TestAGlobalTableInAnotherFormIsReadAgain(t *testing.T) {
 	c, d := globalCluster(), newDisk(t.TempDir())
-	c.Create("dead", 1, nil)
+	var log logBuffer
 	with := func(cfg *runtime.Config) {
 		cfg.Stores = d
-		cfg.Policies[plan.Decoding] = plan.Policy{Action: plan.DeadLetter, Topic: "dead"}
+		log.into(cfg)
 	}
-	a := app(t, c, lookingUp(t), with)
-	ask(t, c, "k1")
-	c.Fault(func(step string, p link.Partition) error {
-		if step == "append" && p.Topic == "dead" {
-			return errDown
+	for times, name := range []string{"text", "text", "other text"} {
+		p := lookingUp(t)
+		other := serde.String
+		other.Name = name
+		p.Globals[0].Stores[0].Open = func(b state.Base, o state.Options) state.Store {
+			return state.OpenKeyValue("gst", serde.String, other, b, o)
 		}
-		return nil
-	})
-	setRow(c, "k1", "garbage")
-	select {
-	case <-a.Done():
-	case <-time.After(time.Minute):
-		t.Fatal("the application goes on")
-	}
-	if err := a.Err(); !errors.Is(err, errDown) {
-		t.Errorf("Err: %v, want that of the dead letter", err)
-	}
-	c.Fault(nil)
-	app(t, c, lookingUp(t), with)
-	ask(t, c, "k1")
-	if n := len(c.Records(link.Partition{Topic: "dead"})); n != 1 {
-		t.Errorf("%d dead letters, want 1", n)
+		a := app(t, c, p, with)
+		if got := ask(t, c, "k1"); got["k1"] != "v1" {
+			t.Errorf("row is %v", got)
+		}
+		if err := closeApp(a); err != nil {
+			t.Fatal(err)
+		}
+		if n, want := log.count("a global table is set aside"), times/2; n != want {
+			t.Errorf("start %d: set aside %d times, want %d", times+1, n, want)
+		}
 	}
 }

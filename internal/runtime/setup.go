@@ -50,6 +50,13 @@ func Preflight(ctx context.Context, p *plan.Plan, cfg Config) ([]Finding, error)
 	if err != nil {
 		return nil, err
 	}
+	left, err := leftovers(ctx, c, p, s.matches)
+	if err != nil {
+		return nil, err
+	}
+	for _, topic := range left {
+		s.add(false, topic, "belongs to nothing in the topology, and is named as if it did: if it is of a step that was removed or renamed, and of no other application, it can be deleted")
+	}
 	return s.findings, nil
 }
 
