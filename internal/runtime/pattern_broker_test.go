@@ -30,16 +30,19 @@ func patient(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// written is how many records a topic holds.
-func (b target) written(t *testing.T, topic string) int64 {
+// counter gives a function that tells how many records a topic holds.
+func (b target) counter(t *testing.T) func(topic string) int64 {
 	t.Helper()
-	ends, err := kadm.NewClient(b.client(t)).ListEndOffsets(t.Context(), topic)
-	if err != nil {
-		t.Fatal(err)
+	adm := kadm.NewClient(b.client(t))
+	return func(topic string) int64 {
+		ends, err := adm.ListEndOffsets(t.Context(), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n int64
+		ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+		return n
 	}
-	var n int64
-	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
-	return n
 }
 
 // inputsOf counts the inputs of all tasks of apps that run.
@@ -62,6 +65,7 @@ func inputsOf(apps ...*runtime.App) int {
 func TestAPatternOnBrokers(t *testing.T) {
 	onBrokers(t, func(t *testing.T, b target) {
 		b.create(t, 4, "pat-in-a", "pat-out")
+		written := b.counter(t)
 		var built atomic.Int64
 		g := plan.NewGraph("pat")
 		st := g.AddStore(countStore("n"))
@@ -77,7 +81,7 @@ func TestAPatternOnBrokers(t *testing.T) {
 			return running(first) == 2 && running(second) == 2 && inputsOf(first, second) == 4
 		})
 		want := b.fill(t, "pat-in-a", 2_000)
-		patient(t, "the first topic is counted", func() bool { return b.written(t, "pat-out") >= 2_000 })
+		patient(t, "the first topic is counted", func() bool { return written("pat-out") >= 2_000 })
 		before := built.Load()
 
 		b.create(t, 4, "pat-in-b")
@@ -90,7 +94,7 @@ func TestAPatternOnBrokers(t *testing.T) {
 		add("pat-in-a", 1_000)
 		patient(t, "the new topic is an input of all tasks", func() bool { return inputsOf(first, second) == 8 })
 		add("pat-in-b", 1_000)
-		patient(t, "all is counted", func() bool { return b.written(t, "pat-out") >= 6_000 })
+		patient(t, "all is counted", func() bool { return written("pat-out") >= 6_000 })
 		if n := built.Load() - before; n != 0 {
 			t.Errorf("%d tasks were built anew, want none: tasks that stay keep running", n)
 		}
@@ -100,7 +104,7 @@ func TestAPatternOnBrokers(t *testing.T) {
 		add("pat-in-a", 500)
 		add("pat-in-b", 500)
 		patient(t, "one instance goes on with all", func() bool {
-			return b.written(t, "pat-out") >= 7_000 && inputsOf(first) == 8
+			return written("pat-out") >= 7_000 && inputsOf(first) == 8
 		})
 
 		if _, err := kadm.NewClient(b.client(t)).DeleteTopics(t.Context(), "pat-in-b"); err != nil {
@@ -108,11 +112,11 @@ func TestAPatternOnBrokers(t *testing.T) {
 		}
 		patient(t, "the topic is an input no more", func() bool { return inputsOf(first) == 4 && running(first) == 4 })
 		add("pat-in-a", 500)
-		patient(t, "the rest goes on", func() bool { return b.written(t, "pat-out") >= 7_500 })
+		patient(t, "the rest goes on", func() bool { return written("pat-out") >= 7_500 })
 		if err := closeApp(first); err != nil {
 			t.Fatal(err)
 		}
-		if n := b.written(t, "pat-out"); n != 7_500 {
+		if n := written("pat-out"); n != 7_500 {
 			t.Errorf("%d records were written for 7500, each counts once", n)
 		}
 		for _, topic := range []string{"pat-out", "pat-n-changelog"} {
@@ -129,6 +133,7 @@ func TestPartitionsAreAddedOnBrokers(t *testing.T) {
 	onBrokers(t, func(t *testing.T, b target) {
 		often := func(cfg *runtime.Config) { cfg.TopicsInterval = 100 * time.Millisecond }
 		b.create(t, 2, "more-in", "more-out")
+		written := b.counter(t)
 		g := plan.NewGraph("more")
 		g.Add(sink("more-out", false), g.Add(source("more-in")))
 		passes := (&process{b: b}).start(t, build(t, g), often)
@@ -147,14 +152,14 @@ func TestPartitionsAreAddedOnBrokers(t *testing.T) {
 		t.Cleanup(func() { _ = closeApp(counts) }) // it has failed by then
 		b.fill(t, "more-in", 500)
 		patient(t, "all run", func() bool {
-			return running(passes) == 1 && running(second) == 1 && running(counts) == 2 && b.written(t, "more-out") >= 500
+			return running(passes) == 1 && running(second) == 1 && running(counts) == 2 && written("more-out") >= 500
 		})
 		if _, err := kadm.NewClient(b.client(t)).CreatePartitions(t.Context(), 3, "more-in"); err != nil {
 			t.Fatal(err)
 		}
 		patient(t, "there are as many tasks as partitions", func() bool { return running(passes)+running(second) == 5 && inputsOf(passes, second) == 5 })
 		b.fill(t, "more-in", 1_000)
-		patient(t, "all is passed on", func() bool { return b.written(t, "more-out") >= 1_500 })
+		patient(t, "all is passed on", func() bool { return written("more-out") >= 1_500 })
 		patient(t, "the application with state has ended", func() bool { return counts.State() == runtime.Failed })
 		said(t, counts.Err(), `topic "stuck-n-changelog" has 2 partitions, not 5`, "[more-in]", "reset the application")
 		for _, a := range []*runtime.App{passes, second} {
@@ -162,7 +167,7 @@ func TestPartitionsAreAddedOnBrokers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := b.written(t, "more-out"); n != 1_500 {
+		if n := written("more-out"); n != 1_500 {
 			t.Errorf("%d records were written for 1500", n)
 		}
 	})
