@@ -75,7 +75,7 @@ bench: bench-programs ## Millrace beside Kafka Streams and the loop by hand, in 
 	@mkdir -p benchmarks/results && exec bin/bench -out benchmarks/results/$$(date -u +%Y-%m-%d) $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: bench-programs ## the same with a fifth of the records, for a look
+bench-quick: bench-programs ## the same with a tenth of the records, within 5 minutes, for a look
 	@exec bin/bench -quick $(ARGS)
 
 .PHONY: bench-programs

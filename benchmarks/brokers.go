@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,8 @@ func (b *bench) brokers(ctx context.Context, r *report) error {
 	if b.quick {
 		acks, bytes = acks[1:], 200_000_000 // a tenth of it
 	}
-	for _, name := range []string{ours, theirs} {
+	names := slices.DeleteFunc([]string{ours, theirs}, func(name string) bool { return b.nodes[name] == nil })
+	for _, name := range names {
 		warm := brokerLoad{broker: name, size: 100, acks: "all", codec: "none", records: max(1000, int(200_000*b.scale))}
 		if err := b.broker(ctx, &warm); err != nil {
 			return err
@@ -52,7 +54,7 @@ func (b *bench) brokers(ctx context.Context, r *report) error {
 	for _, size := range []int{100, 1024} {
 		for _, acks := range acks {
 			for _, codec := range []string{"none", "lz4"} {
-				for _, name := range []string{ours, theirs} {
+				for _, name := range names {
 					l := brokerLoad{broker: name, size: size, acks: acks, codec: codec, records: max(1000, int(bytes*b.scale)/size)}
 					if err := b.broker(ctx, &l); err != nil {
 						return err

@@ -62,6 +62,7 @@ func main() {
 	flag.StringVar(&b.sides, "sides", "", "only the `sides` whose name, as \"Millrace on Apache Kafka\", has this in it")
 	flag.StringVar(&b.backend, "backend", "rocksdb", "rocksdb or pebble: where Millrace keeps what Kafka Streams keeps in RocksDB")
 	flag.StringVar(&b.profs, "profiles", "", "a `folder` for CPU and allocation profiles of Millrace's runs; they cost some of the time")
+	tune := flag.Bool("tunings", false, "Millrace under several settings of Go's collector, and with a profile built in where there is a bench-app-pgo, in place of the sides")
 	proto := flag.Bool("prototypes", false, "the sides of docs/design/batches.md in place of the others")
 	out := flag.String("out", "", "the `file` for the result, without ending: .md, .svg and .txt, for benchstat, are written")
 	flag.Usage = func() {
@@ -72,6 +73,9 @@ func main() {
 	b.only = flag.Args()
 	if *proto {
 		b.among = prototypes()
+	}
+	if *tune {
+		b.among = tunings(b.bin)
 	}
 	b.settle()
 	err := b.pin()
@@ -146,26 +150,29 @@ func (b *bench) kind() string {
 func (b *bench) wants(part string) bool { return len(b.only) == 0 || slices.Contains(b.only, part) }
 
 // compare runs everything that has peers.
-func (b *bench) compare(ctx context.Context, r *report) (err error) {
-	if b.kafka, err = kafkanode.Classpath(); err != nil {
-		return fmt.Errorf("the peers need Apache Kafka: %w", err)
+func (b *bench) compare(ctx context.Context, r *report) error {
+	if b.needs(theirs) {
+		if err := b.preparePeers(ctx, r); err != nil {
+			return err
+		}
 	}
-	if err := kafkanode.WriteLogging(filepath.Join(b.dir, "log4j2.yaml")); err != nil {
-		return err
-	}
-	if err := b.compilePeers(ctx); err != nil {
-		return err
-	}
-	r.machine = append(r.machine, "Apache Kafka and Kafka Streams "+kafkanode.Version+
-		"; RocksDB: Millrace and Kafka Streams use the library that comes with Kafka Streams where Millrace is built with it")
 	if err := b.startNodes(ctx, r); err != nil {
 		return errors.Join(err, b.stopNodes())
 	}
 	return errors.Join(b.all(ctx, r), b.stopNodes())
 }
 
-// compilePeers compiles Kafka Streams' side with the JDK's compiler.
-func (b *bench) compilePeers(ctx context.Context) error {
+// preparePeers has the jars of Apache Kafka in place, and compiles Kafka Streams' side
+// with the JDK's compiler.
+func (b *bench) preparePeers(ctx context.Context, r *report) (err error) {
+	if b.kafka, err = kafkanode.Classpath(); err != nil {
+		return fmt.Errorf("the peers need Apache Kafka: %w", err)
+	}
+	if err := kafkanode.WriteLogging(filepath.Join(b.dir, "log4j2.yaml")); err != nil {
+		return err
+	}
+	r.machine = append(r.machine, "Apache Kafka and Kafka Streams "+kafkanode.Version+
+		"; RocksDB: Millrace and Kafka Streams use the library that comes with Kafka Streams where Millrace is built with it")
 	b.peers = filepath.Join(b.dir, "classes")
 	cmd := exec.CommandContext(ctx, "javac", "-cp", b.kafka, "-d", b.peers, filepath.Join("benchmarks", "peers", "src", "main", "java", "Peer.java"))
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -174,12 +181,18 @@ func (b *bench) compilePeers(ctx context.Context) error {
 	return nil
 }
 
-// startNodes starts both brokers and tells how long each took until it served,
+// startNodes starts the brokers that are needed and tells how long each took until it served,
 // and what it has in memory then.
 func (b *bench) startNodes(ctx context.Context, r *report) error {
-	for _, launch := range []func(context.Context) (*node, error){b.startOurs, b.startTheirs} {
+	for _, x := range []struct {
+		name   string
+		launch func(context.Context) (*node, error)
+	}{{ours, b.startOurs}, {theirs, b.startTheirs}} {
+		if !b.needs(x.name) {
+			continue
+		}
 		begin := time.Now()
-		n, err := launch(ctx)
+		n, err := x.launch(ctx)
 		if err != nil {
 			return err
 		}
@@ -214,7 +227,11 @@ func (b *bench) all(ctx context.Context, r *report) error {
 	until := b.begin.Add(time.Duration(float64(b.limit) * (1 - reserve)))
 	rows := chosen(workloads(b.scale), b.only, b.long)
 	for i, w := range rows {
-		share := max(0, time.Until(until)) / time.Duration(len(rows)-i)
+		if time.Now().After(until) {
+			b.leaveOut(r, w.name)
+			continue
+		}
+		share := time.Until(until) / time.Duration(len(rows)-i)
 		if err := b.measure(ctx, w, time.Now().Add(share), r); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
@@ -226,11 +243,21 @@ func (b *bench) all(ctx context.Context, r *report) error {
 		if !b.wants(part.name) {
 			continue
 		}
+		if time.Since(b.begin) > b.limit {
+			b.leaveOut(r, part.name)
+			continue
+		}
 		if err := part.run(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	return nil
+}
+
+// leaveOut notes what the time was too short for.
+func (b *bench) leaveOut(r *report, what string) {
+	r.left = append(r.left, what)
+	b.say("%s: left out, the time is over (-limit)", what)
 }
 
 // say tells how far the run is.

@@ -20,6 +20,9 @@ func (r *report) markdown() string {
 	if r.cpus != "" {
 		fmt.Fprintf(&b, "- all programs share processors %s\n", r.cpus)
 	}
+	if len(r.left) > 0 {
+		fmt.Fprintf(&b, "- left out, since the time was over: %s\n", strings.Join(r.left, "; "))
+	}
 	r.configurations(&b)
 	fmt.Fprintf(&b, "- took %v\n\n", r.took.Round(time.Second))
 	for _, part := range []func(*strings.Builder){r.workloads, r.engineAlone, r.restores, r.latencyTable, r.brokersAlone, r.startTable} {

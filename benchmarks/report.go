@@ -21,6 +21,7 @@ type report struct {
 	kind      string // what a run with fewer records says of itself
 	machine   []string
 	cpus      string
+	left      []string // what was left out for lack of time
 	starts    []start
 	rows      []row
 	engine    []engineRow

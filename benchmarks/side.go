@@ -69,15 +69,48 @@ func prototypes() []side {
 	}
 }
 
+// tunings are the rows of what ARCHITECTURE.md says about Go's settings.
+func tunings(bin string) []side {
+	with := func(settings ...string) func(*bench, side, workload, *node, string) []string {
+		return func(b *bench, s side, w workload, n *node, data string) []string {
+			return append(append([]string{"env"}, settings...), millrace(b, s, w, n, data)...)
+		}
+	}
+	all := []side{
+		{"Millrace", ours, millrace, notByHand},
+		{"Millrace, GOGC=200", ours, with("GOGC=200"), notByHand},
+		{"Millrace, GOGC=400", ours, with("GOGC=400"), notByHand},
+		{"Millrace, GOGC=off GOMEMLIMIT=480MiB", ours, with("GOGC=off", "GOMEMLIMIT=480MiB"), notByHand},
+	}
+	if _, err := os.Stat(filepath.Join(bin, "bench-app-pgo")); err == nil {
+		all = append(all, side{"Millrace, profile-guided", ours, func(b *bench, s side, w workload, n *node, data string) []string {
+			argv := millrace(b, s, w, n, data)
+			argv[0] += "-pgo"
+			return argv
+		}, notByHand})
+	}
+	return all
+}
+
 const batchLink = "Millrace on batches"
 
 // takesPart are the sides of a workload.
 func (b *bench) takesPart(w workload) []side {
+	return slices.DeleteFunc(b.wanted(), func(s side) bool { return s.skips(w) })
+}
+
+// wanted are the sides that were asked for.
+func (b *bench) wanted() []side {
 	all := b.among
 	if all == nil {
 		all = sides()
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(s side) bool { return s.skips(w) || !strings.Contains(s.String(), b.sides) })
+	return slices.DeleteFunc(slices.Clone(all), func(s side) bool { return !strings.Contains(s.String(), b.sides) })
+}
+
+// needs tells whether a side runs on a broker.
+func (b *bench) needs(node string) bool {
+	return slices.ContainsFunc(b.wanted(), func(s side) bool { return s.on == node })
 }
 
 func notByHand(w workload) bool { return !w.byHand }

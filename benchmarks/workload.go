@@ -97,7 +97,7 @@ func workloads(scale float64) []workload {
 	right := left
 	right.from = time.Millisecond
 	cold := input{records: n(30_000_000), keys: n(20_000_000), every: 10, step: time.Millisecond, full: true}
-	// A row of the store takes some 40 B, the state four times this.
+	// A row of the store takes some 40 B: the state is four times this.
 	coldMemory := int64(float64(200<<20) * scale)
 	return []workload{
 		{name: "pass-through map+filter", topology: "pass", stores: "memory", byHand: true, inside: true, input: hot},
@@ -108,8 +108,8 @@ func workloads(scale float64) []workload {
 		{name: "count, 1 M keys, every update, in memory", topology: "count", stores: "memory", byHand: true, input: million},
 		{name: "count, 1 M keys, every update", topology: "count", stores: "rocksdb", input: million},
 		{name: "count, 1 M keys, folded", topology: "count", folded: true, stores: "rocksdb", input: million},
-		{name: "count, 20 M keys, every update", topology: "count", stores: "rocksdb", input: cold, memory: coldMemory, long: true},
-		{name: "count, 20 M keys, folded", topology: "count", folded: true, stores: "rocksdb", input: cold, memory: coldMemory, long: true},
+		{name: "count, 20 M keys in 200 MiB, every update", topology: "count", stores: "rocksdb", input: cold, memory: coldMemory, long: true},
+		{name: "count, 20 M keys in 200 MiB, folded", topology: "count", folded: true, stores: "rocksdb", input: cold, memory: coldMemory, long: true},
 		{name: "tumbling count, 10 s", topology: "tumbling", stores: "rocksdb", input: windows},
 		{name: "hopping count, 60 s by 10 s", topology: "hopping", stores: "rocksdb", input: hops},
 		{name: "session count, 5 s gap", topology: "session", stores: "rocksdb", input: bursts},
