@@ -36,11 +36,11 @@ func (r *report) configurations(b *strings.Builder) {
 	fmt.Fprintf(b, "- all sides: %d partitions, %d workers or threads, commit interval %v, linger %v, batches up to %d B, no compression, acks=all; "+
 		"over TCP, but for the rows with the broker in its process; both brokers leave flushing to the system\n",
 		partitions, workers, commitInterval, linger, batchBytes)
-	fmt.Fprintf(b, "- Millrace: MemoryLimit 512 MiB unless a row says otherwise, GOGC and GOMEMLIMIT as Go has them; its broker as `millrace broker` starts it\n")
+	fmt.Fprintf(b, "- Millrace: MemoryLimit 512 MiB unless a row says otherwise, GOGC=400 and GOMEMLIMIT by processor.HeapLimit in the application, as README.md advises; its broker as `millrace broker` starts it\n")
 	fmt.Fprintf(b, "- Kafka Streams: at-least-once, topology.optimization=all, record cache 0 with every update and %d MiB where results are folded; "+
 		"RocksDB as it sets it (50 MiB block cache and 3 x 16 MiB write buffers a store), bounded by one cache where a row says how much; G1 and heap as the JVM chooses\n", cacheBytes>>20)
 	fmt.Fprintf(b, "- Apache Kafka: %s, group.initial.rebalance.delay.ms=0, else its defaults\n", strings.Join(kafkaJVM, " "))
-	b.WriteString("- loop by hand: franz-go, a Go map, at-least-once, no restore: the least that the job costs\n")
+	b.WriteString("- loop by hand: franz-go, a Go map, at-least-once, no restore: the least that the job costs; GOGC=400\n")
 	b.WriteString("- every first repetition's output was compared with that of the first side, record for record in the order of each key (folded: each key's last record), before a figure counted\n")
 }
 

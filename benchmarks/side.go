@@ -60,6 +60,7 @@ func prototypes() []side {
 	return []side{
 		{"Millrace", ours, millrace, notByHand},
 		{batchLink, ours, millrace, notByHand},
+		{batchesIn, ours, millrace, notByHand},
 		{"Millrace", inside, millrace, onlyInside},
 		{batchLink, inside, millrace, onlyInside},
 		{"Millrace", theirs, millrace, notByHand},
@@ -77,7 +78,7 @@ func tunings(bin string) []side {
 		}
 	}
 	all := []side{
-		{"Millrace", ours, millrace, notByHand},
+		{"Millrace, GOGC=100", ours, with("GOGC=100"), notByHand},
 		{"Millrace, GOGC=200", ours, with("GOGC=200"), notByHand},
 		{"Millrace, GOGC=400", ours, with("GOGC=400"), notByHand},
 		{"Millrace, GOGC=off GOMEMLIMIT=480MiB", ours, with("GOGC=off", "GOMEMLIMIT=480MiB"), notByHand},
@@ -92,7 +93,11 @@ func tunings(bin string) []side {
 	return all
 }
 
-const batchLink = "Millrace on batches"
+// The prototype, and the half of it that reads.
+const (
+	batchLink = "Millrace on batches"
+	batchesIn = "Millrace on batches, reading alone"
+)
 
 // takesPart are the sides of a workload.
 func (b *bench) takesPart(w workload) []side {
@@ -142,8 +147,11 @@ func millrace(b *bench, s side, w workload, n *node, data string) []string {
 		profile = filepath.Join(b.profs, strings.ReplaceAll(s.String()+" "+w.topology+" "+w.stores, " ", "-"))
 	}
 	argv := append([]string{filepath.Join(b.bin, "bench-app")}, b.flags(w, n, data)...)
-	if s.name == batchLink {
+	switch s.name {
+	case batchLink:
 		argv = append(argv, "-link", "batches")
+	case batchesIn:
+		argv = append(argv, "-link", "batches-in")
 	}
 	if n.name == inside {
 		argv = append(argv, "-broker", n.dir)

@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func Run(argv []string, orders io.Reader, answers io.Writer) error {
 	flags.DurationVar(&a.linger, "linger", 10*time.Millisecond, "the producer's linger")
 	flags.IntVar(&a.cfg.Workers, "workers", 2, "workers")
 	flags.Int64Var(&a.cfg.MemoryLimit, "memory", 0, "bytes that the state may take; 0: the default")
-	flags.StringVar(&a.link, "link", "kgo", "kgo, or batches: the prototype")
+	flags.StringVar(&a.link, "link", "kgo", "kgo, or of the prototype: batches, or batches-in for reading alone")
 	dir := flags.String("broker", "", "run a broker in this process, with its logs in this `folder`")
 	flags.StringVar(&a.profile, "profile", "", "the beginning of the `names` of profiles: of each run NAME-APPLICATION.cpu and .mem")
 	if err := flags.Parse(argv); err != nil {
@@ -62,6 +63,14 @@ func Run(argv []string, orders io.Reader, answers io.Writer) error {
 	// franz-go compresses with Snappy by itself; the other sides do not.
 	a.cfg.Client = []kgo.Opt{kgo.ProducerLinger(a.linger), kgo.ProducerBatchCompression(kgo.NoCompression())}
 	a.cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	// What README.md advises; an engine that keeps little garbage runs a collector that
+	// is asked for a small heap all the time.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(processor.HeapLimit(a.cfg.MemoryLimit))
+	}
 	err := a.startBroker(*dir)
 	if err == nil {
 		err = a.serve(orders)
@@ -168,7 +177,12 @@ type engine interface {
 }
 
 func (a *app) start(t *processor.Topology) (engine, error) {
-	if a.link != "batches" {
+	connect := batchlink.Connect
+	switch a.link {
+	case "batches":
+	case "batches-in":
+		connect = batchlink.ConnectReads
+	default:
 		return processor.Start(context.Background(), t, a.cfg)
 	}
 	p, err := t.Graph().Build()
@@ -177,7 +191,7 @@ func (a *app) start(t *processor.Topology) (engine, error) {
 	}
 	return runtime.Start(context.Background(), p, runtime.Config{
 		Link:    link.Config{Brokers: a.cfg.Brokers, Dialer: a.cfg.Dial, Linger: a.linger, Extra: a.cfg.Client},
-		Connect: batchlink.Connect, Stores: a.cfg.Stores, Workers: a.cfg.Workers, CommitInterval: a.cfg.CommitInterval,
+		Connect: connect, Stores: a.cfg.Stores, Workers: a.cfg.Workers, CommitInterval: a.cfg.CommitInterval,
 		MemoryLimit: a.cfg.MemoryLimit, Listener: a.cfg.Listener, Log: a.cfg.Logger,
 	})
 }

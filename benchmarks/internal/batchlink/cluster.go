@@ -55,6 +55,19 @@ func Connect(cfg link.Config) (link.Cluster, error) {
 	return c, nil
 }
 
+// ConnectReads opens a link that fetches batches and sends as the real one does.
+func ConnectReads(cfg link.Config) (link.Cluster, error) {
+	c, err := Connect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return reads{c.(*cluster)}, nil
+}
+
+type reads struct{ *cluster }
+
+func (r reads) Lane() link.Lane { return r.cluster.Cluster.Lane() }
+
 func (c *cluster) Close() {
 	c.cancel()
 	c.wg.Wait()

@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,9 @@ func main() {
 	flag.DurationVar(&cfg.linger, "linger", 10*time.Millisecond, "the producer's linger")
 	flag.Parse()
 	cfg.brokers = strings.Split(*brokers, ",")
+	if os.Getenv("GOGC") == "" { // as Millrace's side
+		debug.SetGCPercent(400)
+	}
 	if err := serve(cfg); err != nil {
 		fmt.Fprintln(os.Stderr, "byhand:", err)
 		os.Exit(1)
