@@ -3,6 +3,7 @@
 package batchlink
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -25,7 +26,7 @@ func TestBatchSurvivesARoundTrip(t *testing.T) {
 	b.finish(7, 1, 5)
 	for from := range want {
 		var got link.Batch
-		next, err := decode(&got, append(b.buf[:len(b.buf):len(b.buf)], "an incomplete batch"...), int64(from), kgo.DefaultDecompressor())
+		next, err := decode(&got, append(slices.Clip(b.buf), "an incomplete batch"...), int64(from), kgo.DefaultDecompressor())
 		if err != nil || next != int64(len(want)) {
 			t.Errorf("from %d: next %d, %v", from, next, err)
 		}
