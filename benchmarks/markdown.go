@@ -84,10 +84,11 @@ func (r *report) restores(b *strings.Builder) {
 	if len(r.restored) == 0 {
 		return
 	}
-	heading(b, "Restore from the changelog, to running; counted on afterwards",
-		"| | on | keys | ms | us of processor time a key: application | broker |", "|---|---|--:|--:|--:|--:|")
+	heading(b, "Restore from the changelog, above a start with the state in place; counted on afterwards",
+		"| | on | keys | ms | start ms | us of processor time a key: application | broker |", "|---|---|--:|--:|--:|--:|--:|")
 	for _, x := range r.restored {
-		fmt.Fprintf(b, "| %s | %s | %d | %d | %.2f | %.2f |\n", x.side, x.on, x.keys, x.took.Milliseconds(), per(x.app, x.keys), per(x.broker, x.keys))
+		fmt.Fprintf(b, "| %s | %s | %d | %d | %d | %.2f | %.2f |\n",
+			x.side, x.on, x.keys, x.took.Milliseconds(), x.start.Milliseconds(), per(x.app, x.keys), per(x.broker, x.keys))
 	}
 	b.WriteString("\n")
 }

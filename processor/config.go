@@ -144,13 +144,13 @@ const (
 
 // HeapLimit is the limit of Go's heap, for debug.SetMemoryLimit, that fits to a
 // MemoryLimit: with it the garbage collector works as hard as the limit needs. It is
-// three quarters, of which five eighths may be in use, and a base. What the backend of
-// the stores takes outside of the heap is beside it.
+// eleven sixteenths, of which ten may be in use, and a base. What the backend of the
+// stores takes outside of the heap is beside it.
 func HeapLimit(memoryLimit int64) int64 {
 	if memoryLimit == 0 {
 		memoryLimit = runtime.DefaultMemoryLimit
 	}
-	return memoryLimit/4*3 + heapBase
+	return memoryLimit/16*11 + heapBase
 }
 
 // heapBase is what a program takes that does nothing, in bytes.

@@ -4,6 +4,7 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -15,6 +16,14 @@ type fold struct {
 	recs  []foldRec
 	index []uint32 // as in Layer
 	data  []byte
+	order []foldOrder // of into
+}
+
+// foldOrder is what a record is sorted by first: eight bytes of its key, behind those
+// that all keys have in common.
+type foldOrder struct {
+	head uint64
+	rec  uint32
 }
 
 // foldRec is where a key and its last timestamp and value lie in a fold's data.
@@ -71,21 +80,58 @@ func (f *fold) grow() {
 	}
 }
 
-// size is the memory in use.
-func (f *fold) size() int64 { return int64(len(f.data)) + int64(len(f.recs))*64 }
+// size is the memory in use, as into will have it.
+func (f *fold) size() int64 { return int64(len(f.data)) + int64(len(f.recs))*80 }
 
 // into adds the last record of each key to w, in order of key.
 func (f *fold) into(w *Writes) {
-	key := func(r *foldRec) []byte { return f.data[r.key : r.key+r.klen] }
-	slices.SortFunc(f.recs, func(a, b foldRec) int { return bytes.Compare(key(&a), key(&b)) })
-	for i := range f.recs {
-		r := &f.recs[i]
+	f.sort()
+	for _, o := range f.order {
+		r := &f.recs[o.rec]
 		if r.vlen == 0 {
-			w.Delete(key(r))
+			w.Delete(f.keyOf(r))
 		} else {
-			w.Put(key(r), f.data[r.body:r.body+r.vlen])
+			w.Put(f.keyOf(r), f.data[r.body:r.body+r.vlen])
 		}
 	}
+}
+
+func (f *fold) keyOf(r *foldRec) []byte { return f.data[r.key : r.key+r.klen] }
+
+// sort fills order. Most comparisons are of numbers that lie side by side.
+func (f *fold) sort() {
+	f.order = f.order[:0]
+	common := f.common()
+	for i := range f.recs {
+		var head [8]byte
+		copy(head[:], f.keyOf(&f.recs[i])[common:])
+		f.order = append(f.order, foldOrder{binary.BigEndian.Uint64(head[:]), uint32(i)})
+	}
+	slices.SortFunc(f.order, func(a, b foldOrder) int {
+		if c := cmp.Compare(a.head, b.head); c != 0 {
+			return c
+		}
+		return bytes.Compare(f.keyOf(&f.recs[a.rec]), f.keyOf(&f.recs[b.rec]))
+	})
+}
+
+// common is how many bytes all keys begin with alike.
+func (f *fold) common() int {
+	if len(f.recs) == 0 {
+		return 0
+	}
+	first := f.keyOf(&f.recs[0])
+	n := len(first)
+	for i := range f.recs {
+		key := f.keyOf(&f.recs[i])
+		n = min(n, len(key))
+		for j := 0; j < n; j++ {
+			if key[j] != first[j] {
+				n = j
+			}
+		}
+	}
+	return n
 }
 
 func (f *fold) reset() {

@@ -126,8 +126,8 @@ func (c *checker) goFile(name string, text []byte) {
 }
 
 func (c *checker) cgo(name, pkg, imported string) {
-	if pkg != cgoRoom && slices.Contains(cgoModules, imported) {
-		c.breach(name, "imports %s: cgo is for %s alone", imported, cgoRoom)
+	if !slices.Contains(cgoRooms, pkg) && slices.Contains(cgoModules, imported) {
+		c.breach(name, "imports %s: cgo is for %s alone", imported, strings.Join(cgoRooms, " and "))
 	}
 }
 

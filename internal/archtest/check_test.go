@@ -144,8 +144,8 @@ func TestCheck(t *testing.T) {
 				"state/pebble/p.go": src("pebble", "github.com/cockroachdb/pebble/v2"),
 			},
 			want: []string{
-				"broker/b_test.go: imports C: cgo is for state/rocksdb alone",
-				"state/a.go: imports github.com/linxGnu/grocksdb: cgo is for state/rocksdb alone",
+				"broker/b_test.go: imports C: cgo is for state/rocksdb and state/internal/malloc alone",
+				"state/a.go: imports github.com/linxGnu/grocksdb: cgo is for state/rocksdb and state/internal/malloc alone",
 			},
 		},
 		{

@@ -67,10 +67,12 @@ var rooms = []room{
 	{"state/internal/statetest", support, 0},
 }
 
-// cgoRoom is the only package that may use cgo; cgoModules need it.
-const cgoRoom = "state/rocksdb"
-
-var cgoModules = []string{"C", "github.com/linxGnu/grocksdb"}
+// cgoRooms are the only packages that may use cgo: a store, and what keeps the C
+// library's memory small where there is cgo. cgoModules need it.
+var (
+	cgoRooms   = []string{"state/rocksdb", "state/internal/malloc"}
+	cgoModules = []string{"C", "github.com/linxGnu/grocksdb"}
+)
 
 // refusedNames say nothing about what a package holds.
 var refusedNames = []string{"base", "common", "helper", "helpers", "misc", "shared", "types", "util", "utils"}

@@ -16,7 +16,7 @@ func TestABudgetSetsTheCacheUnlessOptionsDo(t *testing.T) {
 		late bool
 		want int64
 	}{
-		{"no options", nil, false, 4 << 20},
+		{"no options", nil, false, 4 << 20 / 8 * 5},
 		{"an option", []Option{BlockCache(1 << 20)}, false, 1 << 20},
 		{"after the first Open", nil, true, 64 << 20},
 	}

@@ -12,9 +12,9 @@
 // and filters of their tables are charged. Outside of it are some 100 KiB a DB, what a
 // flush or a compaction has in its hands (two run at a time, a few MiB each), and what
 // the C library keeps of what was freed. With glibc that would grow with the number of
-// threads: on the first Open the arenas of malloc are limited to two, and what is large is
-// given back at once, for the whole process, unless MALLOC_ARENA_MAX,
-// MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ or GLIBC_TUNABLES say otherwise.
+// threads: [At] has malloc make no more arenas, and give back at once what is large, for
+// the whole process, unless MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD_,
+// MALLOC_TRIM_THRESHOLD_ or GLIBC_TUNABLES say otherwise.
 package rocksdb
 
 import (
@@ -24,6 +24,7 @@ import (
 
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/state/internal/folder"
+	"github.com/millrace/millrace/state/internal/malloc"
 )
 
 const kind = "rocksdb"
@@ -83,16 +84,20 @@ func WriteBuffers(bytes int64) Option {
 	return option(func(l *limits) { l.writeBuffers, l.chosen = bytes, true })
 }
 
-// Budget sets both to their parts of b.
+// Budget sets both to what their parts of b have room for: blocks that come and go leave
+// holes in the C library's memory, which may take as much as the blocks.
 func Budget(b *state.Budget) Option {
 	return option(func(l *limits) {
-		l.blockCache, l.writeBuffers, l.chosen = b.BlockCache(), b.WriteBuffers(), true
+		l.blockCache, l.writeBuffers, l.chosen = b.BlockCache()/2, b.WriteBuffers()/4*3, true
 	})
 }
 
 // At makes a backend whose DBs lie in folders below dir. Nothing is touched before
 // the first Open.
 func At(dir string, opts ...Option) state.Backend {
+	if Built {
+		malloc.Tune()
+	}
 	b := &backend{root: folder.At(dir, kind), limits: limits{blockCache: 64 << 20, writeBuffers: 128 << 20}}
 	for _, o := range opts {
 		o.apply(&b.limits)

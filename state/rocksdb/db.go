@@ -45,7 +45,6 @@ const (
 )
 
 func newShared(l limits) *shared {
-	tuneMalloc()
 	cache := newCache(l)
 	s := &shared{
 		cache: cache,

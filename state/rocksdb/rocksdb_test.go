@@ -30,3 +30,5 @@ func TestStore(t *testing.T) { statetest.Store(t, rig) }
 func TestTimed(t *testing.T) { statetest.Timed(t, rig) }
 
 func TestList(t *testing.T) { statetest.List(t, rig) }
+
+func BenchmarkRestore(b *testing.B) { statetest.BenchRestore(b, rig) }

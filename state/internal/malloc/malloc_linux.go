@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build rocksdb
+//go:build cgo
 
-package rocksdb
+package malloc
 
 /*
 #include <stdlib.h>
@@ -25,12 +25,7 @@ import (
 	"strings"
 )
 
-// tuneMalloc keeps glibc's malloc from holding on to much of what RocksDB frees. By
-// itself it makes up to eight arenas a processor, and raises the size from which it
-// asks the system for memory of its own, which it gives back, up to 32 MiB: blocks of
-// write buffers then stay in the holes of arenas. Other C libraries are left alone.
-// What the environment says wins.
-func tuneMalloc() {
+func tune() {
 	if strings.Contains(os.Getenv("GLIBC_TUNABLES"), "glibc.malloc.") {
 		return
 	}
@@ -38,8 +33,8 @@ func tuneMalloc() {
 		env          string
 		param, value C.int
 	}{
-		{"MALLOC_ARENA_MAX", C.arena_max, 2},
-		{"MALLOC_MMAP_THRESHOLD_", C.mmap_threshold, 128 << 10},
+		{"MALLOC_ARENA_MAX", C.arena_max, 1},
+		{"MALLOC_MMAP_THRESHOLD_", C.mmap_threshold, 32 << 10},
 		{"MALLOC_TRIM_THRESHOLD_", C.trim_threshold, 1 << 20},
 	} {
 		if _, ok := os.LookupEnv(p.env); !ok {
