@@ -40,8 +40,8 @@ func (f *fold) add(c Change) {
 		if len(f.recs)*3 >= len(f.index)*2 {
 			f.grow()
 		}
-		f.recs = append(f.recs, foldRec{hash: hash, key: len(f.data), klen: len(c.Key)})
-		f.data = append(f.data, c.Key...)
+		f.recs = append(room(f.recs, 1), foldRec{hash: hash, key: len(f.data), klen: len(c.Key)})
+		f.data = append(room(f.data, len(c.Key)), c.Key...)
 		r = &f.recs[len(f.recs)-1]
 		r.body = len(f.data)
 		addIndex(f.index, hash, len(f.recs)-1)
@@ -53,11 +53,20 @@ func (f *fold) add(c Change) {
 	r.vlen = stampLen + len(c.Value)
 	if r.vlen > r.room {
 		r.body, r.room = len(f.data), r.vlen
-		f.data = append(f.data, make([]byte, r.room)...)
+		f.data = room(f.data, r.room)[:len(f.data)+r.room]
 	}
 	body := f.data[r.body : r.body+r.vlen]
 	binary.BigEndian.PutUint64(body, uint64(c.Timestamp))
 	copy(body[stampLen:], c.Value)
+}
+
+// room is s with room for n more. It doubles: append alone copies what is large several
+// times more often.
+func room[E any](s []E, n int) []E {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return slices.Grow(s, max(n, len(s), 1024))
 }
 
 func (f *fold) find(hash uint64, key []byte) *foldRec {
@@ -86,6 +95,7 @@ func (f *fold) size() int64 { return int64(len(f.data)) + int64(len(f.recs))*80 
 // into adds the last record of each key to w, in order of key.
 func (f *fold) into(w *Writes) {
 	f.sort()
+	w.list = slices.Grow(w.list, len(f.order))
 	for _, o := range f.order {
 		r := &f.recs[o.rec]
 		if r.vlen == 0 {
@@ -100,7 +110,7 @@ func (f *fold) keyOf(r *foldRec) []byte { return f.data[r.key : r.key+r.klen] }
 
 // sort fills order. Most comparisons are of numbers that lie side by side.
 func (f *fold) sort() {
-	f.order = f.order[:0]
+	f.order = slices.Grow(f.order[:0], len(f.recs))
 	common := f.common()
 	for i := range f.recs {
 		var head [8]byte

@@ -306,7 +306,7 @@ func (a *App) restore(s *slot, o *openStore, from, end int64) error {
 		if err != nil {
 			return fmt.Errorf("restore store %q: %w", o.store.Name(), err)
 		}
-		changes = changes[:0]
+		changes = slices.Grow(changes[:0], len(recs))
 		for i := range recs {
 			changes = append(changes, state.Change{Key: recs[i].Key, Value: recs[i].Value, Timestamp: recs[i].Timestamp})
 		}
