@@ -162,7 +162,7 @@ func TestMalformedUserDataIsRefused(t *testing.T) {
 func FuzzDecodeData(f *testing.F) {
 	topics := []string{"a", "b"}
 	d := assign.Data{
-		Address: "h:1", Capacity: 3, Standbys: true, Subs: []assign.Sub{{Name: "a", Topics: topics, Stateful: true}, {Name: "x"}},
+		Address: "h:1", Capacity: 3, Standbys: true, Subs: []assign.Sub{{Name: "a", Topics: topics, Stateful: true}, {Name: "x", Patterns: []string{"b.*"}, Matched: []string{"b", "bb"}}},
 		Copies: []assign.Copy{{Task: assign.TaskID{Sub: "a", Partition: 3}, Role: assign.Active, Position: 77}, {Task: assign.TaskID{Sub: "a", Partition: 4}, Position: -1}},
 	}
 	f.Add(assign.AppendData(nil, d, topics))
