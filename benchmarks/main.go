@@ -131,8 +131,10 @@ func (b *bench) run(ctx context.Context, out string) (err error) {
 		}
 	}
 	if len(b.only) != 1 || b.only[0] != "engine" {
-		if err := b.compare(ctx, r); err != nil {
-			return err
+		if err := b.compare(ctx, r); err != nil { // what was measured before is kept
+			r.left = append(r.left, "all after "+err.Error())
+			r.took = time.Since(b.begin)
+			return errors.Join(err, r.write(os.Stdout, out))
 		}
 	}
 	r.took = time.Since(b.begin)
