@@ -33,8 +33,7 @@ func listCase(top *processor.Topology, in *kstream.KStream[string, string]) {
 		if err != nil {
 			return err
 		}
-		pc.Forward(processor.Record[string, string]{Key: r.Key, Value: strings.Join(all, " "), Timestamp: r.Timestamp})
-		return nil
+		return pc.Forward(processor.Record[string, string]{Key: r.Key, Value: strings.Join(all, " "), Timestamp: r.Timestamp})
 	}, store).To(topic.Of[string, string]("out"))
 }
 
