@@ -194,6 +194,8 @@ async function fill(topic, partitions) {
   await create(topic, partitions)
   const all = []
   for (let p = 0; p < partitions; p++) for (let i = 0; i < GROUP_EACH; i++) all.push({ key: null, value: groupValue(p, i), partition: p })
+  // A partition that is not led yet has kafkajs send those again that took their records.
+  await until('all partitions to be led', () => admin.fetchTopicOffsets(topic).then(() => true, () => false))
   await produce(topic, all)
   return all.map((m) => m.value)
 }
