@@ -61,11 +61,7 @@ func (s *slidingAggregation[K, V, A]) process(r processor.Record[K, V]) error {
 // slide takes r into the windows that exist and hold it, the latest first, and begins
 // those that it needs.
 func (s *slidingAggregation[K, V, A]) slide(r processor.Record[K, V], closed int64) error {
-	from := r.Timestamp - 2*s.size
-	if r.Timestamp < s.size {
-		from = 0
-	}
-	if err := s.find(r.Key, max(0, from), r.Timestamp+1); err != nil {
+	if err := s.find(r.Key, max(0, r.Timestamp-2*s.size), r.Timestamp+1); err != nil {
 		return err
 	}
 	if r.Timestamp < s.size {

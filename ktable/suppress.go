@@ -206,7 +206,7 @@ func (s *suppressing[K, V]) know() error {
 // hold puts a change into the buffer, in the place of the one of its row that is there.
 func (s *suppressing[K, V]) hold(r processor.Record[K, flow.Change[V]]) error {
 	place := heldPlace[K]{key: r.Key}
-	was, _, ok, err := s.store.Get(place)
+	c, err := s.store.Cell(place)
 	if err != nil {
 		return err
 	}
@@ -214,26 +214,27 @@ func (s *suppressing[K, V]) hold(r processor.Record[K, flow.Change[V]]) error {
 	if s.until.closes {
 		now.at = s.closes.end(r.Key)
 	}
-	if ok {
-		now.at, now.old = was.at, was.old
-		size, err := s.size(place, was)
+	added := !c.OK
+	if !added {
+		now.at, now.old = c.Value.at, c.Value.old
+		size, err := s.size(place, c.Value)
 		if err != nil {
 			return err
 		}
 		s.bytes -= size
-	} else {
-		s.count++
-		s.first = min(s.first, now.at)
-		if err := s.store.Put(heldPlace[K]{timed: true, at: now.at, key: r.Key}, held[V]{mark: true}, r.Timestamp); err != nil {
-			return err
-		}
 	}
 	size, err := s.size(place, now)
 	if err != nil {
 		return err
 	}
 	s.bytes += size
-	return s.store.Put(place, now, r.Timestamp)
+	s.store.Set(c, now, r.Timestamp)
+	if !added {
+		return nil
+	}
+	s.count++
+	s.first = min(s.first, now.at)
+	return s.store.Put(heldPlace[K]{timed: true, at: now.at, key: r.Key}, held[V]{mark: true}, r.Timestamp)
 }
 
 // size is what a row counts for, if bytes are bounded.

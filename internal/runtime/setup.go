@@ -166,6 +166,11 @@ func survey(ctx context.Context, c link.Cluster, p *plan.Plan) (*topicSurvey, er
 		return s, nil // the rest follows from the sources
 	}
 	s.settle(internals, p.Copartitioned(matches))
+	return s, s.checkInternals(ctx, c, internals)
+}
+
+// checkInternals finds which internal topics are missing, and which do not fit.
+func (s *topicSurvey) checkInternals(ctx context.Context, c link.Cluster, internals []plan.Internal) error {
 	for _, in := range internals {
 		t, ok := s.found[in.Name]
 		switch n := s.counts[in.Name]; {
@@ -181,11 +186,11 @@ func survey(ctx context.Context, c link.Cluster, p *plan.Plan) (*topicSurvey, er
 				t.Partitions, n, in.Sources)
 		default:
 			if err := s.checkPolicy(ctx, c, in); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // settle finds the partition counts of internal topics: a repartition topic has those
