@@ -175,7 +175,7 @@ func (m *metadata) save(fsys vfs.FS, dir string) error {
 	}
 	name := filepath.Join(dir, metadataName)
 	temp := name + ".tmp"
-	if err = writeFile(fsys, temp, b); vfs.IsFull(err) {
+	if err = vfs.WriteFile(fsys, temp, b); vfs.IsFull(err) {
 		temp = filepath.Join(dir, metadataSpare)
 		if serr := overwrite(fsys, temp, b); serr != nil {
 			err = fmt.Errorf("%w, and into the spare file: %w", err, serr)
@@ -203,9 +203,9 @@ func keepSpare(fsys vfs.FS, dir string, size int) error {
 	if info, err := fsys.Stat(name); err == nil && info.Size() >= int64(size+leastSpare) {
 		return nil
 	}
-	err := writeFile(fsys, name, make([]byte, 2*size+spareSize))
+	err := vfs.WriteFile(fsys, name, make([]byte, 2*size+spareSize))
 	if vfs.IsFull(err) {
-		err = writeFile(fsys, name, make([]byte, size+leastSpare))
+		err = vfs.WriteFile(fsys, name, make([]byte, size+leastSpare))
 	}
 	if err != nil {
 		return fmt.Errorf("keep room for metadata: %w", err)
@@ -234,20 +234,4 @@ func overwrite(fsys vfs.FS, name string, b []byte) (err error) {
 		return err
 	}
 	return f.Sync()
-}
-
-// writeFile writes a file anew and syncs it. After an error it is gone.
-func writeFile(fsys vfs.FS, name string, b []byte) (err error) {
-	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(b, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		_ = fsys.Remove(name)
-	}
-	return err
 }

@@ -53,16 +53,7 @@ func writeFile(fsys vfs.FS, name string, b []byte) error {
 // are hit before the rename.
 func replaceFile(fsys vfs.FS, name string, b []byte, points ...failpoint.Name) error {
 	temp := name + tempSuffix
-	f, err := fsys.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(b, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		_ = fsys.Remove(temp)
+	if err := vfs.WriteFile(fsys, temp, b); err != nil {
 		return err
 	}
 	for _, p := range points {
