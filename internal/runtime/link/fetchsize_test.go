@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -20,14 +21,18 @@ import (
 const (
 	grownParts  = 2
 	grownBytes  = 32 << 20 // of values, of each partition
-	grownBatch  = 200      // records, of 1 KiB
+	grownValue  = 1 << 10
+	grownNoise  = 24  // bytes of a value that are not compressed
+	grownBatch  = 200 // records
 	grownMemory = 2 << 20
 	// grownMost is a fetch that ends with the batch that fills it, and what an average of
 	// batches is wrong by.
 	grownMost = grownMemory*5/4 + 2*grownBatch*1200
 )
 
-// grown makes a topic whose batches grow to about the fiftyfold.
+// grown makes a topic whose batches grow to about the fortyfold: each value has as much
+// in it that is not compressed, however near the records' times are. What grew more
+// would be bounded by the least that is asked for.
 func grown(t *testing.T, cfg link.Config, k *link.Kafka) link.Topic {
 	t.Helper()
 	topic := create(t, k, "grown", grownParts, nil)
@@ -38,12 +43,13 @@ func grown(t *testing.T, cfg link.Config, k *link.Kafka) link.Topic {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	value := make([]byte, 1<<10)
-	copy(value, "a little that is not nothing")
-	for range grownBytes / len(value) / grownBatch {
+	noise := rand.NewChaCha8([32]byte{})
+	for range grownBytes / grownValue / grownBatch {
 		for p := range int32(grownParts) {
 			recs := make([]*kgo.Record, grownBatch)
 			for i := range recs {
+				value := make([]byte, grownValue)
+				_, _ = noise.Read(value[:grownNoise])
 				recs[i] = &kgo.Record{Topic: "grown", Partition: p, Value: value}
 			}
 			if err := cl.ProduceSync(within(t, time.Minute), recs...).FirstErr(); err != nil {
@@ -77,7 +83,7 @@ func TestFetchesAreBoundedByWhatTheyTakeInMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(joined)
-	const all = grownParts * (grownBytes / 1024 / grownBatch * grownBatch)
+	const all = grownParts * (grownBytes / grownValue / grownBatch * grownBatch)
 	polls := map[link.Partition]int{}
 	ctx := within(t, 2*time.Minute)
 	for n := 0; n < all; {
@@ -104,7 +110,7 @@ func TestReadsAreBoundedByWhatTheyTakeInMemory(t *testing.T) {
 	cfg.ReadMemory = grownMemory
 	k := open(t, cfg)
 	topic := grown(t, cfg, k)
-	const all = grownBytes / 1024 / grownBatch * grownBatch
+	const all = grownBytes / grownValue / grownBatch * grownBatch
 	r := k.Read(link.Partition{Topic: "grown"}, topic.ID, 0, all)
 	for n, reads := 0, 0; ; reads++ {
 		recs, _, err := r.Next(within(t, time.Minute))
