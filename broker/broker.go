@@ -36,6 +36,7 @@ type Broker struct {
 	groups     *group.Coordinator
 	ids        *producerIDs
 	mem        *requestBudget
+	frames     *frameBuffers
 	answers    *requestMemory // of long answers, until they are sent
 	sessions   *fetchSessions
 	apis       map[int16]*api
@@ -70,6 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		cfg: cfg,
 		log: cfg.Logger,
 		mem: newRequestBudget(cfg.RequestMemory), answers: newRequestMemory(cfg.RequestMemory),
+		frames: &frameBuffers{limit: int(cfg.RequestMemory / framesKept)},
 
 		sessions: newFetchSessions(cfg.FetchSessions),
 		slots:    make(chan struct{}, cfg.MaxConnections),

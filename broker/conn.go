@@ -39,23 +39,42 @@ type conn struct {
 // nobody looks at buf any more.
 type frame struct {
 	buf     []byte
-	pooled  *[]byte
+	pooled  *[]byte // of getBuffer, whose buf was at first; nil: buf was lent
+	ahead   bool    // buf was lent before the frame has arrived
+	buffers *frameBuffers
 	charge  *frameCharge
 	arrived time.Time // its length
 }
 
+// whole says that nothing more of the frame will come.
+func (f *frame) whole() {
+	if f.ahead {
+		f.buffers.arrived(f.buf)
+	}
+	f.ahead = false
+}
+
 func (f *frame) done() {
-	*f.pooled = f.buf
-	putBuffer(f.pooled)
+	f.whole()
+	f.giveBack()
+	f.buf, f.pooled = nil, nil
 	f.charge.release()
 }
 
-// grow makes room for n more bytes of size in all. A long frame that is copied each
-// time that it has grown by a quarter leaves several times its length to the collector.
+// grow makes room for n more bytes of size in all: if it can be for all of them. A long
+// frame that is copied each time that it has grown by a quarter leaves several times its
+// length to the collector.
 func (f *frame) grow(n, size int) {
 	has := len(f.buf)
 	if has+n <= cap(f.buf) {
 		return
+	}
+	if size >= longFrame {
+		if b := f.buffers.lend(size); b != nil {
+			f.moveTo(b)
+			f.ahead = true
+			return
+		}
 	}
 	room := max(has+n, has+has/2)
 	if room > size/3*2 {
@@ -64,6 +83,23 @@ func (f *frame) grow(n, size int) {
 	grown := make([]byte, has, max(room, has+n))
 	copy(grown, f.buf)
 	f.buf = grown
+}
+
+// moveTo has the frame go on in b, which is empty.
+func (f *frame) moveTo(b []byte) {
+	b = append(b, f.buf...)
+	f.giveBack()
+	f.buf, f.pooled = b, nil
+}
+
+// giveBack has others use buf.
+func (f *frame) giveBack() {
+	if f.pooled == nil || cap(f.buf) >= longFrame {
+		f.buffers.keep(f.buf)
+		return
+	}
+	*f.pooled = f.buf
+	putBuffer(f.pooled)
 }
 
 // A frame is read, and paid for, in chunks of a length between these: the next
@@ -179,12 +215,13 @@ func (c *conn) readFrame(ctx context.Context) (frame, error) {
 	if size < 0 || size > c.b.cfg.RequestMaxBytes {
 		return frame{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", errFrameSize, size, c.b.cfg.RequestMaxBytes)
 	}
-	f := frame{pooled: getBuffer(size), charge: c.b.mem.charge(), arrived: time.Now()}
+	f := frame{pooled: getBuffer(size), buffers: c.b.frames, charge: c.b.mem.charge(), arrived: time.Now()}
 	f.buf = (*f.pooled)[:0]
 	if err := c.readBody(ctx, &f, size); err != nil {
 		f.done()
 		return frame{}, fmt.Errorf("read frame of %d bytes: %w", size, err)
 	}
+	f.whole()
 	return f, nil
 }
 

@@ -91,3 +91,15 @@ func (b *Broker) LimitMetrics(topics, partitions, lags int) {
 	b.counts.topics.Limit(topics)
 	b.counts.maxPartitions, b.counts.maxLags = partitions, lags
 }
+
+// FrameBuffers is what buffers of long frames take beside the memory for requests,
+// and how much of that nobody uses.
+func (b *Broker) FrameBuffers() (used, free int) {
+	p := b.frames
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, buf := range p.free {
+		free += cap(buf)
+	}
+	return p.used, free
+}
