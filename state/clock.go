@@ -278,7 +278,7 @@ func (s *timedCore[V]) admit(c *Cell[V]) bool {
 		s.c.clock.refused++
 		return false
 	}
-	return s.c.clock.put(s.c.clock.rows.Time(s.c.young.keys.at(s.c.young.at(c.index).key)))
+	return s.c.clock.put(s.c.clock.rows.Time(s.c.young.key(s.c.young.at(c.index))))
 }
 
 // OldOf reads what the row of c held when the open layer began: after the last

@@ -151,7 +151,7 @@ func (s *core[V]) fetch(w *wanted) error {
 func (s *core[V]) eachDirty(fn func(key []byte, c *Cell[V]) error) error {
 	for _, index := range s.dirty {
 		e := s.young.at(index)
-		if err := fn(s.young.keys.at(e.key), &e.cell); err != nil {
+		if err := fn(s.young.key(e), &e.cell); err != nil {
 			return err
 		}
 	}
@@ -291,7 +291,7 @@ func (s *core[V]) turn() {
 	s.old, s.young = s.young, newGeneration[V]()
 	for i, index := range s.dirty {
 		was := s.old.at(index)
-		e := s.young.add(was.hash, s.old.keys.at(was.key), was.vlen)
+		e := s.young.add(was.hash, s.old.key(was), was.vlen)
 		index := e.cell.index
 		e.cell, e.removed = was.cell, was.removed
 		e.cell.index = index
@@ -314,7 +314,7 @@ func (s *core[V]) touch(c *Cell[V]) {
 	s.dirty = append(s.dirty, c.index)
 	s.dirtyBytes += entryBytes(e)
 	if s.order != nil {
-		s.order.Set(dirtyKey{s.young.keys.at(e.key), len(s.dirty) - 1})
+		s.order.Set(dirtyKey{s.young.key(e), len(s.dirty) - 1})
 	}
 }
 

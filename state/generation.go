@@ -4,6 +4,7 @@ package state
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unsafe"
 )
 
@@ -26,14 +27,19 @@ const (
 )
 
 // entry is a cell with its key. It holds no pointer of its own, so that the
-// collector skips tables whose V has none.
+// collector skips tables whose V has none. One of a number with a short key is a line
+// of the processor's cache: a look costs one miss for the slot and one for all else.
 type entry[V any] struct {
 	cell    Cell[V]
 	hash    uint64
-	removed int64 // timestamp of the deletion, if dirty and not OK
-	key     keyRef
-	vlen    uint32 // bytes of the value when last seen encoded
+	removed int64          // timestamp of the deletion, if dirty and not OK
+	vlen    uint32         // bytes of the value when last seen encoded
+	klen    uint32         // bytes of the key
+	key     [shortKey]byte // the key if it is short, else its chunk and offset in the arena
 }
+
+// shortKey is how long a key may be to lie in its entry.
+const shortKey = 16
 
 // A generation is a hash table from encoded keys to cells that only grows. A store
 // keeps two: what is used moves to the young one; when that is full, the old one is
@@ -67,10 +73,18 @@ func (g *generation[V]) find(hash uint64, key []byte) *entry[V] {
 		if slot>>32 != tag {
 			continue
 		}
-		if e := g.at(uint32(slot) - 1); bytes.Equal(g.keys.at(e.key), key) {
+		if e := g.at(uint32(slot) - 1); bytes.Equal(g.key(e), key) {
 			return e
 		}
 	}
+}
+
+// key gives an entry's key, valid until reset. Nobody changes it.
+func (g *generation[V]) key(e *entry[V]) []byte {
+	if e.klen <= shortKey {
+		return e.key[:e.klen:e.klen]
+	}
+	return g.keys.at(binary.LittleEndian.Uint32(e.key[:]), binary.LittleEndian.Uint32(e.key[4:]), e.klen)
 }
 
 // add makes an entry for a key that is not there. vlen is the memory its value takes
@@ -85,7 +99,14 @@ func (g *generation[V]) add(hash uint64, key []byte, vlen uint32) *entry[V] {
 	index := uint32(g.n)
 	g.n++
 	e := g.at(index)
-	e.hash, e.key, e.vlen, e.cell.index = hash, g.keys.add(key), vlen, index
+	e.hash, e.klen, e.vlen, e.cell.index = hash, uint32(len(key)), vlen, index
+	if len(key) <= shortKey {
+		copy(e.key[:], key)
+	} else {
+		chunk, off := g.keys.add(key)
+		binary.LittleEndian.PutUint32(e.key[:], chunk)
+		binary.LittleEndian.PutUint32(e.key[4:], off)
+	}
 	g.bytes += entryBytes(e)
 	g.put(hash, index)
 	return e
@@ -121,16 +142,17 @@ func (g *generation[V]) reset() {
 
 // entryBytes is the memory of an entry with its share of the slots.
 func entryBytes[V any](e *entry[V]) int64 {
-	return int64(unsafe.Sizeof(*e)) + 16 + int64(e.key.len) + int64(e.vlen)
+	n := int64(unsafe.Sizeof(*e)) + 16 + int64(e.vlen)
+	if e.klen > shortKey {
+		n += int64(e.klen)
+	}
+	return n
 }
 
 // unload makes the entry forget its value: the next look reads it anew.
 func (e *entry[V]) unload() {
 	e.cell = Cell[V]{index: e.cell.index}
 }
-
-// keyRef is where a key lies in an arena.
-type keyRef struct{ chunk, off, len uint32 }
 
 // An arena holds key bytes in a few large pieces without pointers.
 type arena struct {
@@ -143,11 +165,12 @@ const (
 	maxArenaChunk = 256 << 10
 )
 
-func (a *arena) at(r keyRef) []byte {
-	return a.chunks[r.chunk][r.off : r.off+r.len : r.off+r.len]
+func (a *arena) at(chunk, off, n uint32) []byte {
+	return a.chunks[chunk][off : off+n : off+n]
 }
 
-func (a *arena) add(key []byte) keyRef {
+// add copies a key and tells where it lies.
+func (a *arena) add(key []byte) (chunk, off uint32) {
 	for a.last < len(a.chunks) && cap(a.chunks[a.last])-len(a.chunks[a.last]) < len(key) {
 		a.last++
 	}
@@ -160,7 +183,7 @@ func (a *arena) add(key []byte) keyRef {
 	}
 	c := a.chunks[a.last]
 	a.chunks[a.last] = append(c, key...)
-	return keyRef{uint32(a.last), uint32(len(c)), uint32(len(key))}
+	return uint32(a.last), uint32(len(c))
 }
 
 // reset removes all keys and keeps the memory.

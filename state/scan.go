@@ -56,7 +56,7 @@ func (s *core[V]) snapshot(lower, upper []byte, o Order) []openItem[V] {
 	if s.order == nil {
 		s.order = btree.NewBTreeGOptions(lessKey, btree.Options{NoLocks: true})
 		for pos, index := range s.dirty {
-			s.order.Set(dirtyKey{s.young.keys.at(s.young.at(index).key), pos})
+			s.order.Set(dirtyKey{s.young.key(s.young.at(index)), pos})
 		}
 	}
 	var items []openItem[V]

@@ -36,7 +36,7 @@ func (s *core[V]) seal() (*Layer, error) {
 	var gone []uint32 // nobody will look for them again: they need not be written
 	for _, index := range s.inKeyOrder() {
 		e := s.young.at(index)
-		if s.clock != nil && s.clock.gone(s.young.keys.at(e.key), s.clock.floor) {
+		if s.clock != nil && s.clock.gone(s.young.key(e), s.clock.floor) {
 			gone = append(gone, index)
 			continue
 		}
@@ -88,7 +88,7 @@ func (s *core[V]) dirtyData() int {
 	n := 0
 	for _, index := range s.dirty {
 		e := s.young.at(index)
-		n += int(e.key.len) + stampLen + int(e.vlen)
+		n += int(e.klen) + stampLen + int(e.vlen)
 		if s.flat {
 			n += 8
 		}
@@ -107,13 +107,13 @@ func (s *core[V]) inKeyOrder() []uint32 {
 	same := s.commonPrefix()
 	items := make([]item, len(s.dirty))
 	for i, index := range s.dirty {
-		items[i] = item{head(s.young.keys.at(s.young.at(index).key)[same:]), index}
+		items[i] = item{head(s.young.key(s.young.at(index))[same:]), index}
 	}
 	slices.SortFunc(items, func(a, b item) int {
 		if a.head != b.head {
 			return cmp.Compare(a.head, b.head)
 		}
-		return bytes.Compare(s.young.keys.at(s.young.at(a.index).key), s.young.keys.at(s.young.at(b.index).key))
+		return bytes.Compare(s.young.key(s.young.at(a.index)), s.young.key(s.young.at(b.index)))
 	})
 	sorted := make([]uint32, len(items))
 	for i := range items {
@@ -128,10 +128,10 @@ func (s *core[V]) commonPrefix() int {
 	if len(s.dirty) == 0 {
 		return 0
 	}
-	first := s.young.keys.at(s.young.at(s.dirty[0]).key)
+	first := s.young.key(s.young.at(s.dirty[0]))
 	n := len(first)
 	for _, index := range s.dirty[1:] {
-		key := s.young.keys.at(s.young.at(index).key)
+		key := s.young.key(s.young.at(index))
 		n = min(n, len(key))
 		for !bytes.Equal(key[:n], first[:n]) {
 			n--
@@ -153,8 +153,8 @@ func head(key []byte) uint64 {
 
 // encode appends the entry to the layer.
 func (s *core[V]) encode(l *Layer, e *entry[V]) error {
-	r := layerRec{hash: e.hash, off: len(l.data), klen: e.key.len, vlen: tombstone}
-	key := s.young.keys.at(e.key)
+	r := layerRec{hash: e.hash, off: len(l.data), klen: e.klen, vlen: tombstone}
+	key := s.young.key(e)
 	l.data = append(l.data, key...)
 	if !e.cell.OK {
 		l.gone++
@@ -245,7 +245,7 @@ func (s *core[V]) oldOf(c *Cell[V]) (v V, timestamp int64, ok bool, err error) {
 		return c.Value, c.Timestamp, c.OK, nil
 	}
 	e := s.young.at(c.index)
-	body, ok, err := s.lookup(s.valBuf[:0], e.hash, s.young.keys.at(e.key))
+	body, ok, err := s.lookup(s.valBuf[:0], e.hash, s.young.key(e))
 	if err != nil || !ok {
 		return v, 0, false, s.failed(err)
 	}
@@ -301,7 +301,7 @@ func (s *core[V]) close() error {
 
 // freeze remembers how c's value is encoded at this moment.
 func (s *core[V]) freeze(c *Cell[V]) {
-	key := string(s.young.keys.at(s.young.at(c.index).key))
+	key := string(s.young.key(s.young.at(c.index)))
 	delete(s.frozen, key)
 	if !c.OK {
 		return

@@ -34,7 +34,7 @@ func (s *core[V]) reach() int64 {
 // shelve notes a change of c, which is not on the list of changes yet if it is the
 // first one.
 func (s *core[V]) shelve(c *Cell[V]) {
-	row := s.young.keys.at(s.young.at(c.index).key)
+	row := s.young.key(s.young.at(c.index))
 	rows := s.clock.rows
 	key := rows.Key(row)
 	hash, time, rest := s.hash(key), rows.Time(row), rows.Rest(row)

@@ -14,6 +14,7 @@ import (
 	goruntime "runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -45,9 +46,12 @@ func (k *nullLink) Join(cfg link.MemberConfig) (link.Member, error) {
 	return &nullMember{Member: m, feed: k.feed}, err
 }
 
-// A feed is what the partitions of the input still have to bring.
+// A feed is what the partitions of the input still have to bring. Its batches are
+// slices of records that it takes back once they are processed: what a link allocates
+// for what it fetches is the link's, and is measured with it.
 type feed struct {
 	records []plan.Raw // a batch of each partition, again and again
+	app     atomic.Pointer[runtime.App]
 
 	mu        sync.Mutex
 	cond      *sync.Cond
@@ -59,6 +63,14 @@ type feed struct {
 type feeding struct {
 	paused    bool
 	next, end int64
+	out       []outBatch // oldest first
+	spare     [][]plan.Raw
+}
+
+// An outBatch is with the engine until the partition's position is at its end.
+type outBatch struct {
+	records []plan.Raw
+	end     int64
 }
 
 const (
@@ -118,8 +130,12 @@ func (m *nullMember) Poll(ctx context.Context) ([]link.Batch, error) {
 		f.cond.Broadcast()
 	})
 	defer stop()
+	at := f.positions()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for p, s := range f.owned {
+		s.takeBack(at[p])
+	}
 	for ctx.Err() == nil {
 		var batches []link.Batch
 		for p, s := range f.owned {
@@ -135,9 +151,37 @@ func (m *nullMember) Poll(ctx context.Context) ([]link.Batch, error) {
 	return nil, context.Cause(ctx)
 }
 
+// positions tells how far the engine has processed the partitions.
+func (f *feed) positions() map[link.Partition]int64 {
+	a := f.app.Load()
+	if a == nil {
+		return nil
+	}
+	at := map[link.Partition]int64{}
+	for _, t := range a.Progress().Tasks {
+		for _, in := range t.Inputs {
+			at[link.Partition{Topic: in.Topic, Num: in.Partition}] = in.Position
+		}
+	}
+	return at
+}
+
+// takeBack gets the batches that end at an offset, or before it.
+func (s *feeding) takeBack(at int64) {
+	for len(s.out) > 0 && s.out[0].end <= at {
+		s.spare = append(s.spare, s.out[0].records)
+		s.out = slices.Delete(s.out, 0, 1)
+	}
+}
+
 func (f *feed) batch(p link.Partition, s *feeding, n int64) link.Batch {
 	at := int(s.next/feedBatch) % (len(f.records) / feedBatch) * feedBatch
-	b := link.Batch{Partition: p, Records: make([]plan.Raw, n), End: s.end, Bytes: n * 200}
+	b := link.Batch{Partition: p, End: s.end, Bytes: n * 200}
+	if len(s.spare) == 0 {
+		s.spare = append(s.spare, make([]plan.Raw, feedBatch))
+	}
+	b.Records, s.spare = s.spare[len(s.spare)-1][:n], s.spare[:len(s.spare)-1]
+	s.out = append(s.out, outBatch{b.Records, s.next + n})
 	for i := range b.Records {
 		b.Records[i] = f.records[at+i]
 		b.Records[i].Offset = s.next
@@ -276,6 +320,7 @@ func startEngine(t testing.TB, name string, records int) *feed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.app.Store(a)
 	t.Cleanup(func() {
 		if err := closeApp(a); err != nil {
 			t.Error(err)
