@@ -46,18 +46,30 @@ func (b *Budget) CommitSoon() bool { return b.dirty.Load() > b.Layers()/2 }
 // until a commit has come through.
 func (b *Budget) Full() bool { return b.dirty.Load() >= b.Layers() }
 
-// leastCache is what a store may keep in its cache at least.
-const leastCache = 64 << 10
+// leastCache is what a store may keep in its cache at least, and defaultCache what it
+// may while there is room, if nothing else was said.
+const (
+	leastCache   = 64 << 10
+	defaultCache = 16 << 20
+)
 
 // cache gives how many bytes of clean entries a store may keep, that is allowed own by
-// itself: all of it while there is room, then an equal share of what layers leave.
+// itself: all of it while there is room, then an equal share of what layers leave. Own
+// of 0 is that share, and the default while there is room.
 func (b *Budget) cache(own int64) int64 {
 	dirty, cached := b.Used()
-	if dirty+cached <= b.Layers()*3/4 {
-		return own
-	}
 	share := (b.Layers()*3/4 - dirty) / max(b.stores.Load(), 1)
-	return min(own, max(share, leastCache))
+	room := dirty+cached <= b.Layers()*3/4
+	switch {
+	case own == 0 && room:
+		return max(share, defaultCache)
+	case own == 0:
+		return max(share, leastCache)
+	case room:
+		return own
+	default:
+		return min(own, max(share, leastCache))
+	}
 }
 
 // apply gives up to which size a store lets committed layers wait for the base, that is

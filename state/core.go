@@ -16,19 +16,24 @@ import (
 // Options are the limits of one store. The zero value of a field means the default
 // in its comment.
 type Options struct {
-	CacheBytes   int64 // 16 MiB: clean decoded entries kept; half of it is kept for sure
-	ApplyBytes   int64 // 1 MiB: committed layers are handed to the base from this size on
+	// CacheBytes is how much of clean decoded entries is kept; half of it is kept for
+	// sure. 16 MiB; with a Budget that has more for each store, that.
+	CacheBytes   int64
+	ApplyBytes   int64 // 1 MiB, 4 MiB in memory: committed layers are handed to the base from this size on
 	RestoreBytes int64 // 16 MiB: changelog records are folded up to this size before a bulk load
 
 	Budget *Budget // none: of the stores of the process together
 }
 
-func (o Options) withDefaults() Options {
-	if o.CacheBytes == 0 {
-		o.CacheBytes = 16 << 20
+func (o Options) withDefaults(base Base) Options {
+	if o.CacheBytes == 0 && o.Budget == nil {
+		o.CacheBytes = defaultCache
 	}
 	if o.ApplyBytes == 0 {
 		o.ApplyBytes = 1 << 20
+		if _, ok := base.(*memoryBase); ok { // where each change copies its surroundings
+			o.ApplyBytes = 4 << 20
+		}
 	}
 	if o.RestoreBytes == 0 {
 		o.RestoreBytes = 16 << 20
@@ -75,7 +80,7 @@ type valuesOf[V any] = serde.Serde[V]
 
 // begin makes the zero core ready.
 func (s *core[V]) begin(name string, values valuesOf[V], base Base, opt Options) {
-	s.stack.begin(name, base, opt.withDefaults())
+	s.stack.begin(name, base, opt.withDefaults(base))
 	s.values, s.seed = values, maphash.MakeSeed()
 	s.flat, s.length = isFlat[V](), lengthOf[V]()
 	s.young, s.old = newGeneration[V](), newGeneration[V]()

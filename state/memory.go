@@ -3,19 +3,18 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"unsafe"
-
-	"github.com/tidwall/btree"
 
 	"github.com/millrace/millrace/state/internal/gate"
 )
 
-// Memory makes a backend whose bases are B-trees in memory, copied on write: a read
-// or an iterator works on the tree of its moment and never waits. A DB's stores
+// Memory makes a backend whose bases are sorted tables in memory, copied on write: a read
+// or an iterator works on the table of its moment and never waits. A DB's stores
 // are gone when it is closed, and restored from the changelog when it is opened again.
 func Memory() Backend { return &memory{open: map[string]bool{}} }
 
@@ -65,7 +64,7 @@ func (db *memoryDB) Base(name string) (Base, error) {
 	b := db.bases[name]
 	if b == nil {
 		b = &memoryBase{gate: &db.gate}
-		b.tree.Store(&memoryTree{data: *btree.NewMap[string, []byte](0)})
+		b.now.Store(&memoryState{table: &table{}})
 		db.bases[name] = b
 	}
 	return b, nil
@@ -76,7 +75,7 @@ func (db *memoryDB) Close() error {
 		return nil
 	}
 	for _, b := range db.bases {
-		b.tree.Store(&memoryTree{})
+		b.now.Store(&memoryState{table: &table{}})
 	}
 	db.m.mu.Lock()
 	defer db.m.mu.Unlock()
@@ -84,97 +83,82 @@ func (db *memoryDB) Close() error {
 	return nil
 }
 
-// memoryTree is a state of a base. It does not change once it is published.
-type memoryTree struct {
-	data   btree.Map[string, []byte]
+// memoryState is what a base holds at a moment. It does not change.
+type memoryState struct {
+	table  *table
 	header *Header
 }
 
 type memoryBase struct {
 	gate *gate.Gate
-	tree atomic.Pointer[memoryTree]
+	now  atomic.Pointer[memoryState]
 	size atomic.Int64 // bytes applied since Flush
 }
 
-// enter gives the present tree; the caller leaves the gate.
-func (b *memoryBase) enter() (*memoryTree, error) {
+// enter gives the present state; the caller leaves the gate.
+func (b *memoryBase) enter() (*memoryState, error) {
 	if !b.gate.Enter() {
 		return nil, ErrClosed
 	}
-	return b.tree.Load(), nil
+	return b.now.Load(), nil
 }
 
 func (b *memoryBase) AppendGet(dst, key []byte) ([]byte, bool, error) {
-	t, err := b.enter()
+	now, err := b.enter()
 	if err != nil {
 		return dst, false, err
 	}
 	defer b.gate.Leave()
-	v, ok := t.data.Get(alias(key))
+	v, ok := now.table.get(key)
 	return append(dst, v...), ok, nil
 }
 
 func (b *memoryBase) MultiGet(keys [][]byte, each func(i int, value []byte, ok bool)) error {
-	t, err := b.enter()
+	now, err := b.enter()
 	if err != nil {
 		return err
 	}
 	defer b.gate.Leave()
 	for i, key := range keys {
-		v, ok := t.data.Get(alias(key))
+		v, ok := now.table.get(key)
 		each(i, v, ok)
 	}
 	return nil
 }
 
 func (b *memoryBase) Iterate(lower, upper []byte, o Order) (Iterator, error) {
-	t, err := b.enter()
+	now, err := b.enter()
 	if err != nil {
 		return nil, err
 	}
-	defer b.gate.Leave() // the tree stays as it is, also after Close
+	defer b.gate.Leave() // the table stays as it is, also after Close
 	return &memoryIterator{
-		it: t.data.Iter(), order: o,
-		lower: string(lower), upper: string(upper), bounded: upper != nil,
+		scan: tableScan{t: now.table}, order: o, lower: bytes.Clone(lower), upper: bytes.Clone(upper),
 	}, nil
 }
 
 func (b *memoryBase) Apply(w *Writes, h Header) error {
-	t, err := b.enter()
+	now, err := b.enter()
 	if err != nil {
 		return err
 	}
 	defer b.gate.Leave()
-	next := &memoryTree{data: *t.data.Copy(), header: &h}
-	for _, c := range w.List() {
-		switch {
-		case c.Range:
-			next.deleteRange(c.Key, c.Value)
-		case c.Delete:
-			next.data.Delete(alias(c.Key))
-		default:
-			b := append(append(make([]byte, 0, len(c.Key)+len(c.Value)), c.Key...), c.Value...)
-			next.data.Set(alias(b[:len(c.Key)]), b[len(c.Key):])
+	t, list := now.table, w.List()
+	for len(list) > 0 {
+		n := len(list)
+		if w.Ranges() {
+			if n = slices.IndexFunc(list, func(c Write) bool { return c.Range }); n < 0 {
+				n = len(list)
+			}
+		}
+		t = t.with(list[:n])
+		if list = list[n:]; len(list) > 0 {
+			t, list = t.without(list[0].Key, list[0].Value), list[1:]
 		}
 	}
-	b.tree.Store(next)
+	b.now.Store(&memoryState{t, &h})
 	b.size.Add(w.Bytes())
 	return nil
-}
-
-// deleteRange takes the keys of [lower, upper) out of a tree that is not published.
-func (t *memoryTree) deleteRange(lower, upper []byte) {
-	var keys []string
-	t.data.Ascend(alias(lower), func(key string, _ []byte) bool {
-		if key < alias(upper) {
-			keys = append(keys, key)
-			return true
-		}
-		return false
-	})
-	for _, key := range keys {
-		t.data.Delete(key)
-	}
 }
 
 func (b *memoryBase) Load(w *Writes, h Header) error {
@@ -187,15 +171,15 @@ func (b *memoryBase) Load(w *Writes, h Header) error {
 var errRange = fmt.Errorf("load with a range that is deleted: %w", errors.ErrUnsupported)
 
 func (b *memoryBase) Header() (Header, bool, error) {
-	t, err := b.enter()
+	now, err := b.enter()
 	if err != nil {
 		return Header{}, false, err
 	}
 	defer b.gate.Leave()
-	if t.header == nil {
+	if now.header == nil {
 		return Header{}, false, nil
 	}
-	return *t.header, true, nil
+	return *now.header, true, nil
 }
 
 func (b *memoryBase) Flush() error {
@@ -213,64 +197,54 @@ func (b *memoryBase) Checkpoint(string) error {
 	return fmt.Errorf("checkpoint of a store in memory: %w", errors.ErrUnsupported)
 }
 
-// memoryIterator walks over one tree.
+// memoryIterator walks over one table.
 type memoryIterator struct {
-	it           btree.MapIter[string, []byte]
+	scan         tableScan
 	order        Order
-	lower, upper string
-	bounded      bool // upper counts
+	lower, upper []byte
 	begun        bool
 	ended        bool
 }
 
 func (i *memoryIterator) Next() bool {
-	if i.ended || !i.move() {
-		i.ended = true
+	if i.ended {
 		return false
 	}
-	key := i.it.Key()
-	if i.order == Backward {
-		i.ended = key < i.lower
-	} else {
-		i.ended = i.bounded && key >= i.upper
+	i.move()
+	switch {
+	case !i.scan.at():
+		i.ended = true
+	case i.order == Backward:
+		i.ended = bytes.Compare(i.scan.key(), i.lower) < 0
+	default:
+		i.ended = i.upper != nil && bytes.Compare(i.scan.key(), i.upper) >= 0
 	}
 	return !i.ended
 }
 
-func (i *memoryIterator) move() bool {
+func (i *memoryIterator) move() {
 	begun := i.begun
 	i.begun = true
 	switch {
 	case begun && i.order == Backward:
-		return i.it.Prev()
+		i.scan.prev()
 	case begun:
-		return i.it.Next()
+		i.scan.next()
 	case i.order == Forward:
-		return i.it.Seek(i.lower)
-	case !i.bounded:
-		return i.it.Last()
-	case i.it.Seek(i.upper): // stands on upper or after it
-		return i.it.Prev()
+		i.scan.seek(i.lower)
+	case i.upper == nil:
+		i.scan.last()
 	default:
-		return i.it.Last()
+		i.scan.seek(i.upper)
+		i.scan.prev()
 	}
 }
 
-func (i *memoryIterator) Key() []byte {
-	key := i.it.Key()
-	if key == "" {
-		return []byte{} // nil would be a null
-	}
-	return unsafe.Slice(unsafe.StringData(key), len(key))
-}
-
-func (i *memoryIterator) Value() []byte { return i.it.Value() }
+func (i *memoryIterator) Key() []byte   { return i.scan.key() }
+func (i *memoryIterator) Value() []byte { return i.scan.value() }
 func (i *memoryIterator) Err() error    { return nil }
 
 func (i *memoryIterator) Close() error {
 	i.ended = true
 	return nil
 }
-
-// alias reads b as a string without copying, for a look-up that keeps nothing.
-func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
