@@ -126,22 +126,22 @@ func (b *base) Apply(w *state.Writes, h state.Header) error {
 }
 
 func (b *base) apply(w *state.Writes, h state.Header) error {
-	batch := grocksdb.NewWriteBatch()
-	defer batch.Destroy()
-	var key []byte
+	list := newBatch(b.family.ID())
 	for _, c := range w.List() {
-		key = appendKey(key[:0], dataKey, c.Key)
 		switch {
 		case c.Range:
-			batch.DeleteRangeCF(b.family, key, appendKey(nil, dataKey, c.Value))
+			list.deleteRange(c.Key, c.Value)
 		case c.Delete:
-			batch.DeleteCF(b.family, key)
+			list.delete(c.Key)
 		default:
-			batch.PutCF(b.family, key, c.Value)
+			list.put(c.Key, c.Value)
 		}
 	}
-	batch.PutCF(b.family, []byte{headerKey}, h.Append(nil))
-	if err := b.db.r.Write(b.db.shared.write, batch); err != nil {
+	list.header(h.Append(nil))
+	native := list.native()
+	list.release()
+	defer native.Destroy()
+	if err := b.db.r.Write(b.db.shared.write, native); err != nil {
 		return fmt.Errorf("rocksdb apply: %w", classify(err))
 	}
 	b.unflushed.Add(w.Bytes())
