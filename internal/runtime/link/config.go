@@ -51,6 +51,11 @@ type Config struct {
 
 	// Extra is an escape to franz-go: options that are applied last.
 	Extra []kgo.Opt
+
+	// ByRecord sends and fetches through the client's own records, which costs more
+	// than batches do. Extra options that only the client's own way knows have the
+	// same effect.
+	ByRecord bool
 }
 
 // NoLinger is the Linger of who wants each record sent at once.

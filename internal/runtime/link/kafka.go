@@ -26,6 +26,8 @@ type Kafka struct {
 	reads  *kgo.Client // restores: its fetches must not queue behind the member's
 	budget *budget
 	reach  *reach
+	lead   *leaders
+	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
 	limits sync.Map // of batches in bytes, int32 by topic
@@ -92,7 +94,7 @@ func Open(cfg Config) (*Kafka, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &Kafka{
-		cfg: cfg, cancel: cancel,
+		cfg: cfg, ctx: ctx, cancel: cancel,
 		budget: newBudget(cfg.MaxInFlight),
 		reach:  &reach{changed: cfg.OnAway},
 	}
@@ -106,6 +108,7 @@ func Open(cfg Config) (*Kafka, error) {
 		k.main.Close()
 		return nil, fmt.Errorf("link: %w", err)
 	}
+	k.lead = newLeaders(k.main)
 	return k, nil
 }
 
