@@ -17,6 +17,12 @@ type Dest struct {
 
 	last atomic.Int64
 	ack  func(*kgo.Record, error)
+
+	// Of a lane of batches.
+	lane   *batchLane
+	led    *led    // of AnyPartition
+	piles  []*pile // by partition, or the one
+	sticky int32   // where records without a key go as long as their batch has room
 }
 
 // NewDest makes a destination.

@@ -32,6 +32,10 @@ type Kafka struct {
 
 	limits sync.Map // of batches in bytes, int32 by topic
 
+	batches bool // else by the client's own records
+	wire    wire
+	lanes   sync.WaitGroup // of batches
+
 	mu      sync.Mutex
 	closed  bool
 	members []*member
@@ -109,6 +113,11 @@ func Open(cfg Config) (*Kafka, error) {
 		return nil, fmt.Errorf("link: %w", err)
 	}
 	k.lead = newLeaders(k.main)
+	if k.wire, k.batches, err = newWire(k.main); err != nil {
+		k.Close()
+		return nil, fmt.Errorf("link: %w", err)
+	}
+	k.batches = k.batches && !cfg.ByRecord
 	return k, nil
 }
 
@@ -143,6 +152,7 @@ func (k *Kafka) Close() {
 	members := k.members
 	k.mu.Unlock()
 	k.cancel() // before the clients' own close, which would wait for a broker
+	k.lanes.Wait()
 	for _, m := range members {
 		m.close()
 	}

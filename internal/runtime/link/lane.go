@@ -34,6 +34,9 @@ type lane struct {
 
 // Lane implements [Cluster].
 func (k *Kafka) Lane() Lane {
+	if k.batches {
+		return k.batchLane()
+	}
 	return &lane{client: k.main, budget: k.budget, flight: newFlight(), closed: make(chan struct{})}
 }
 
@@ -122,7 +125,7 @@ func (l *lane) failure() error {
 	return l.err
 }
 
-// A flight is what is appended between two barriers, counted in slabs. Until it is
+// A flight is what is appended between two barriers, counted in slabs or batches. Until it is
 // sealed the owner holds one count itself.
 type flight struct {
 	left atomic.Int64
@@ -258,6 +261,17 @@ func (b *budget) take(n int64, closed <-chan struct{}) error {
 			return ErrClosed
 		}
 	}
+}
+
+// try is take without waiting.
+func (b *budget) try(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used+n > b.limit {
+		return false
+	}
+	b.used += n
+	return true
 }
 
 func (b *budget) give(n int64) {

@@ -156,7 +156,7 @@ func (m *member) Poll(ctx context.Context) ([]Batch, error) {
 					errs = append(errs, fetchError(ctx, Partition{t.Topic, p.Partition}, p.Err))
 				}
 				if len(p.Records) > 0 {
-					batches = append(batches, batch(t.Topic, p))
+					batches = append(batches, batchOf(t.Topic, p))
 				}
 			}
 		}
@@ -187,7 +187,7 @@ func fetchError(ctx context.Context, p Partition, err error) error {
 // recordCost is the memory of a record besides its bytes.
 const recordCost = 96
 
-func batch(topic string, p *kgo.FetchPartition) Batch {
+func batchOf(topic string, p *kgo.FetchPartition) Batch {
 	b := Batch{Partition: Partition{topic, p.Partition}, End: p.HighWatermark}
 	if p.LastStableOffset >= 0 {
 		b.End = p.LastStableOffset
