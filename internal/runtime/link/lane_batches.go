@@ -157,11 +157,10 @@ func (l *batchLane) fund(size int64) error {
 	l.refund()
 	n := max(size, creditBytes)
 	if !l.k.budget.try(n) {
-		l.mu.Lock()
-		l.box.sealAll()
-		l.mu.Unlock()
-		l.poke()
-		if err := l.k.budget.take(n, l.ctx.Done()); err != nil {
+		l.hurry(true)
+		err := l.k.budget.take(n, l.ctx.Done())
+		l.hurry(false)
+		if err != nil {
 			return err
 		}
 	}
@@ -173,6 +172,16 @@ func (l *batchLane) fund(size int64) error {
 		l.k.budget.give(n)
 	}
 	return l.err
+}
+
+// hurry says whether batches are sent before they are full or due.
+func (l *batchLane) hurry(on bool) {
+	l.mu.Lock()
+	l.box.hurry = on
+	l.mu.Unlock()
+	if on {
+		l.poke()
+	}
 }
 
 // refund gives back what the lane has no use for now.

@@ -28,6 +28,7 @@ type outbox struct {
 	piles  map[Partition]*pile
 	active []*pile       // that have something and are not under way
 	under  map[int32]int // requests under way, by broker
+	hurry  bool          // nothing waits for more records
 	free   []*parcel     // to be filled again
 	kept   int           // memory of free, in bytes
 }
@@ -157,11 +158,8 @@ func (o *outbox) sealAll() bool {
 }
 
 // ready says when a pile has something to send, at the earliest.
-func (p *pile) ready() time.Time {
-	if len(p.sealed) > 0 {
-		return p.again
-	}
-	if p.again.After(p.open.due) {
+func (o *outbox) ready(p *pile) time.Time {
+	if len(p.sealed) > 0 || o.hurry || p.again.After(p.open.due) {
 		return p.again
 	}
 	return p.open.due
@@ -172,7 +170,7 @@ func (p *pile) ready() time.Time {
 func (o *outbox) take(now time.Time, lead func(Partition) int32) (out []*shipment, next time.Time) {
 	left := o.active[:0]
 	for _, p := range o.active {
-		at := p.ready()
+		at := o.ready(p)
 		if at.After(now) {
 			left = append(left, p)
 			if next.IsZero() || at.Before(next) {
