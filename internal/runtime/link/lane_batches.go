@@ -81,10 +81,14 @@ func (l *batchLane) Append(d *Dest, key, value []byte, timestamp int64, headers 
 	}
 	l.credit -= int64(size)
 	p := l.pile(d, l.partition(d, key, size))
-	due, opened := l.box.add(p, d, l.flight, size, key, value, timestamp, headers)
-	poke := opened && (l.asleep.IsZero() || due.Before(l.asleep) || len(p.sealed) > 0)
+	fits, poke := p.begun(size), false
+	if !fits {
+		due := l.box.begin(p, l.flight, time.Now())
+		poke = l.asleep.IsZero() || due.Before(l.asleep) || len(p.sealed) > 0
+	}
+	p.add(d, size, key, value, timestamp, headers)
 	l.mu.Unlock()
-	if opened && d.Num == AnyPartition {
+	if !fits && d.Num == AnyPartition {
 		d.led = l.k.lead.of(d.Topic) // it may have more partitions
 	}
 	if poke {

@@ -97,24 +97,28 @@ func (o *outbox) pile(at Partition, limit int) *pile {
 // begun says that the next record of size bytes goes into a batch that has records.
 func (p *pile) begun(size int) bool { return p.open != nil && p.open.Len()+size <= p.limit }
 
-// add takes a record of at most size bytes. It gives when its batch is due.
-func (o *outbox) add(p *pile, d *Dest, f *flight, size int, key, value []byte, timestamp int64, headers []plan.Header) (due time.Time, opened bool) {
-	if !p.begun(size) {
-		p.seal()
-		p.open = o.parcel(f)
-		p.open.due = time.Now().Add(o.linger)
-		o.list(p)
-		opened = true
-	}
+// begin has the next records of a pile go into a batch of their own, and gives when it is due.
+func (o *outbox) begin(p *pile, f *flight, now time.Time) time.Time {
+	p.seal()
+	p.open = o.parcel(f)
+	p.open.due = now.Add(o.linger)
+	o.list(p)
+	return p.open.due
+}
+
+// add takes a record of at most size bytes into the batch that has begun.
+func (p *pile) add(d *Dest, size int, key, value []byte, timestamp int64, headers []plan.Header) {
 	b := p.open
 	b.Add(key, value, timestamp, headers)
 	b.cost += int64(size)
+	if d.Num == AnyPartition {
+		return // nobody asks for its offsets
+	}
 	if n := len(b.dests); n > 0 && b.dests[n-1].dest == d {
 		b.dests[n-1].last = b.Records() - 1
 	} else {
 		b.dests = append(b.dests, landing{d, b.Records() - 1})
 	}
-	return b.due, opened
 }
 
 func (o *outbox) parcel(f *flight) *parcel {
