@@ -51,6 +51,7 @@ test-long: ## all tests, in their long form: more seeds, more kills
 .PHONY: test-clients
 test-clients: ## foreign clients on the bundled broker and on Apache Kafka, see docs/guide/clients.md
 	@cd conformance && if go mod download; then \
+	  go test -count=1 ./link && \
 	  go test -count=1 -v -timeout 40m -parallel 4 -run '^TestClients$$/^all$$/^($(CLIENTS))$$' ./clients $(CLIENTFLAGS); \
 	else echo "test-clients: skipped: the Go clients can't be had (go mod download in conformance)"; fi
 
