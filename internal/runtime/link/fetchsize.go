@@ -80,16 +80,31 @@ func (s *fetchSize) use(client *kgo.Client) {
 
 // OnFetchBatchRead implements kgo.HookFetchBatchRead.
 func (s *fetchSize) OnFetchBatchRead(_ kgo.BrokerMetadata, _ string, _ int32, m kgo.FetchBatchMetrics) {
+	s.add(batchHead+m.CompressedBytes, m.UncompressedBytes+clientRecord*m.NumRecords)
+}
+
+// add counts something that came as fetched bytes, and takes memory.
+func (s *fetchSize) add(fetched, memory int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.growth.add(batchHead+m.CompressedBytes, m.UncompressedBytes+clientRecord*m.NumRecords)
+	s.growth.add(fetched, memory)
 	if s.client != nil {
 		s.update()
 	}
 }
 
-// update is called with the lock: the client takes the numbers without one.
-func (s *fetchSize) update() {
-	part := s.growth.bytes(s.part, leastFetch, s.mostPart)
-	s.client.UpdateFetchMaxBytes(s.growth.bytes(s.all, part, s.mostAll), part)
+// bounds gives how much to ask a broker for, and of it for a partition, in bytes. It is called
+// after use.
+func (s *fetchSize) bounds() (all, part int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now()
 }
+
+func (s *fetchSize) now() (all, part int32) {
+	part = s.growth.bytes(s.part, leastFetch, s.mostPart)
+	return s.growth.bytes(s.all, part, s.mostAll), part
+}
+
+// update is called with the lock: the client takes the numbers without one.
+func (s *fetchSize) update() { s.client.UpdateFetchMaxBytes(s.now()) }

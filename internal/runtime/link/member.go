@@ -28,12 +28,35 @@ type member struct {
 	cancel context.CancelFunc
 	once   sync.Once
 	group  *balancer
-	size   *fetchSize
+	in     intake
 	wg     sync.WaitGroup
 
 	mu     sync.Mutex
 	topics []string
 	resets map[string]plan.Reset
+}
+
+// An intake is how a member comes by its records.
+type intake interface {
+	poll(ctx context.Context) ([]Batch, error)
+	delivered()
+	pause(parts []Partition)
+	resume(parts []Partition)
+	seek(to map[Partition]int64)
+
+	// options are what it needs of the group's client, and use gives that, before any of the
+	// methods above is called.
+	options() []kgo.Opt
+	use(client *kgo.Client)
+	// assigned and gone call a handler between a delivery and the next poll, for partitions
+	// that are new, and paused, or that bring nothing more.
+	assigned(client *kgo.Client, parts []Partition, handler func())
+	gone(parts []Partition, handler func())
+	// begin takes where new partitions begin, and gives what of it the client is to know.
+	begin(offsets map[string]map[int32]kgo.Offset, resets map[string]plan.Reset) map[string]map[int32]kgo.Offset
+	// stop ends it before the client is closed, and wait waits for what it has begun.
+	stop()
+	wait()
 }
 
 // Join implements [Cluster].
@@ -48,9 +71,9 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 	m := &member{
 		link: k, cfg: cfg, cancel: cancel,
 		group:  newBalancer(&cfg, k.cfg.Log),
-		size:   newFetchSize(cfg.FetchMemory, cfg.PartitionMemory),
 		topics: cfg.Topics, resets: cfg.Resets,
 	}
+	m.in = k.intake(&cfg)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
@@ -62,9 +85,19 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 		cancel()
 		return nil, fmt.Errorf("join the group: %w", err)
 	}
-	m.size.use(m.client)
+	m.in.use(m.client)
 	k.members = append(k.members, m)
 	return m, nil
+}
+
+// intake is batches, unless the client is to deal with records or an option of its own
+// needs it.
+func (k *Kafka) intake(cfg *MemberConfig) intake {
+	size := newFetchSize(cfg.FetchMemory, cfg.PartitionMemory)
+	if rack, _ := k.main.OptValue(kgo.Rack).(string); k.cfg.ByRecord || rack != "" { // KIP-392: the client picks the replica
+		return &records{size: size}
+	}
+	return newFetcher(k, size, cfg.FetchMemory)
 }
 
 func (m *member) options() []kgo.Opt {
@@ -72,7 +105,7 @@ func (m *member) options() []kgo.Opt {
 		kgo.ConsumerGroup(m.link.cfg.Group),
 		kgo.ConsumeTopics(m.cfg.Topics...),
 		kgo.Balancers(m.group),
-		kgo.WithHooks(m.group, m.size),
+		kgo.WithHooks(m.group),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -84,7 +117,6 @@ func (m *member) options() []kgo.Opt {
 		kgo.FetchMaxBytes(16 << 20),
 		kgo.FetchMaxPartitionBytes(1 << 20),
 		kgo.MetadataMaxAge(time.Minute),
-		kgo.BlockRebalanceOnPoll(), // what Poll gave is handed on before partitions change hands
 		kgo.OnPartitionsAssigned(m.assigned),
 		kgo.OnPartitionsRevoked(m.revoked),
 		kgo.OnPartitionsLost(m.lost),
@@ -92,34 +124,24 @@ func (m *member) options() []kgo.Opt {
 	if m.cfg.Instance != "" {
 		opts = append(opts, kgo.InstanceID(m.cfg.Instance))
 	}
-	return opts
+	return append(opts, m.in.options()...)
 }
 
-// begin moves partitions without a committed offset to where their topics begin.
+// begin tells where new partitions begin: at the committed offsets, or where their topics do.
 func (m *member) begin(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	m.mu.Lock()
 	resets := m.resets
 	m.mu.Unlock()
-	for topic, r := range resets {
-		for p, o := range offsets[topic] {
-			switch {
-			case o.EpochOffset().Offset >= 0: // committed
-			case r.From == plan.ResetEnd:
-				offsets[topic][p] = kgo.NewOffset().AtEnd()
-			case r.From == plan.ResetAgo:
-				offsets[topic][p] = kgo.NewOffset().AfterMilli(time.Now().UnixMilli() - r.AgoMs)
-			}
-		}
-	}
-	return offsets, nil
+	return m.in.begin(offsets, resets), nil
 }
 
-// assigned runs before the client fetches the first record of new partitions.
+// assigned runs before the first record of new partitions is fetched.
 func (m *member) assigned(_ context.Context, cl *kgo.Client, by map[string][]int32) {
-	cl.PauseFetchPartitions(by)
 	parts := partitions(by)
-	m.group.own(parts, true)
-	m.cfg.Assigned(parts)
+	m.in.assigned(cl, parts, func() {
+		m.group.own(parts, true)
+		m.cfg.Assigned(parts)
+	})
 }
 
 func (m *member) revoked(_ context.Context, _ *kgo.Client, by map[string][]int32) {
@@ -127,45 +149,27 @@ func (m *member) revoked(_ context.Context, _ *kgo.Client, by map[string][]int32
 		return
 	}
 	parts := partitions(by)
-	m.cfg.Revoked(parts)
-	m.group.own(parts, false)
+	m.in.gone(parts, func() {
+		m.cfg.Revoked(parts)
+		m.group.own(parts, false)
+	})
 }
 
 func (m *member) lost(_ context.Context, _ *kgo.Client, by map[string][]int32) {
 	parts := partitions(by)
-	m.group.own(parts, false)
-	if len(parts) > 0 {
-		m.cfg.Lost(parts)
-	}
+	m.in.gone(parts, func() {
+		m.group.own(parts, false)
+		if len(parts) > 0 {
+			m.cfg.Lost(parts)
+		}
+	})
 }
 
 // Poll implements [Member].
-func (m *member) Poll(ctx context.Context) ([]Batch, error) {
-	fetches := m.client.PollFetches(ctx)
-	if fetches.IsClientClosed() {
-		return nil, ErrClosed
-	}
-	var batches []Batch
-	var errs []error
-	for _, f := range fetches {
-		for i := range f.Topics {
-			t := &f.Topics[i]
-			for j := range t.Partitions {
-				p := &t.Partitions[j]
-				if p.Err != nil {
-					errs = append(errs, fetchError(ctx, Partition{t.Topic, p.Partition}, p.Err))
-				}
-				if len(p.Records) > 0 {
-					batches = append(batches, batchOf(t.Topic, p))
-				}
-			}
-		}
-	}
-	return batches, errors.Join(errs...)
-}
+func (m *member) Poll(ctx context.Context) ([]Batch, error) { return m.in.poll(ctx) }
 
 // Delivered implements [Member].
-func (m *member) Delivered() { m.client.AllowRebalance() }
+func (m *member) Delivered() { m.in.delivered() }
 
 // fetchError tells what ends a partition from what the client gets over by itself.
 func fetchError(ctx context.Context, p Partition, err error) error {
@@ -184,42 +188,14 @@ func fetchError(ctx context.Context, p Partition, err error) error {
 	return fmt.Errorf("fetch %s: %w", p, err)
 }
 
-// recordCost is the memory of a record besides its bytes.
-const recordCost = 96
-
-func batchOf(topic string, p *kgo.FetchPartition) Batch {
-	b := Batch{Partition: Partition{topic, p.Partition}, End: p.HighWatermark}
-	if p.LastStableOffset >= 0 {
-		b.End = p.LastStableOffset
-	}
-	b.Records = make([]plan.Raw, len(p.Records))
-	for i, r := range p.Records {
-		b.Records[i] = raw(r)
-		b.Bytes += recordCost + int64(len(r.Key)+len(r.Value))
-		for _, h := range r.Headers {
-			b.Bytes += int64(len(h.Key) + len(h.Value))
-		}
-	}
-	return b
-}
-
 // Pause implements [Member].
-func (m *member) Pause(parts ...Partition) { m.client.PauseFetchPartitions(numbers(parts)) }
+func (m *member) Pause(parts ...Partition) { m.in.pause(parts) }
 
 // Resume implements [Member].
-func (m *member) Resume(parts ...Partition) { m.client.ResumeFetchPartitions(numbers(parts)) }
+func (m *member) Resume(parts ...Partition) { m.in.resume(parts) }
 
 // Seek implements [Member].
-func (m *member) Seek(to map[Partition]int64) {
-	offsets := map[string]map[int32]kgo.EpochOffset{}
-	for p, offset := range to {
-		if offsets[p.Topic] == nil {
-			offsets[p.Topic] = map[int32]kgo.EpochOffset{}
-		}
-		offsets[p.Topic][p.Num] = kgo.EpochOffset{Epoch: -1, Offset: offset}
-	}
-	m.client.SetOffsets(offsets)
-}
+func (m *member) Seek(to map[Partition]int64) { m.in.seek(to) }
 
 // Commit implements [Member]. The client itself holds a commit back while the
 // group joins; what is refused all the same (the commit was on its way when the
@@ -357,7 +333,7 @@ func (m *member) Rebalance() { m.group.again() }
 
 // Leave implements [Member].
 func (m *member) Leave(ctx context.Context, stay bool) error {
-	m.client.AllowRebalance()
+	m.in.delivered()
 	id, _ := m.client.GroupMetadata()
 	err := m.client.LeaveGroupContext(ctx) // sends nothing for a static member
 	if err == nil && m.cfg.Instance != "" && !stay && id != "" {
@@ -395,8 +371,10 @@ func (m *member) leaveStatic(ctx context.Context, id string) error {
 // close ends the client without waiting for a broker.
 func (m *member) close() {
 	m.once.Do(func() {
+		m.in.stop()
 		m.cancel()
 		m.client.CloseAllowingRebalance()
+		m.in.wait()
 		m.wg.Wait()
 	})
 }

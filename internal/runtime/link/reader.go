@@ -154,18 +154,3 @@ func (r *reader) findLeader(ctx context.Context) error {
 	}
 	return errNoLeader
 }
-
-// raw gives a fetched record as the engine knows it. Its slices are those of the
-// fetch.
-func raw(r *kgo.Record) plan.Raw {
-	p := plan.Raw{
-		Key: r.Key, Value: r.Value, Timestamp: r.Timestamp.UnixMilli(), Offset: r.Offset, Epoch: r.LeaderEpoch,
-	}
-	if len(r.Headers) > 0 {
-		p.Headers = make([]plan.Header, len(r.Headers))
-		for i, h := range r.Headers {
-			p.Headers[i] = plan.Header(h)
-		}
-	}
-	return p
-}

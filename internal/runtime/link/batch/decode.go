@@ -29,6 +29,7 @@ const (
 	headBytes = 61
 	// lengthAfter is where what the length counts begins.
 	lengthAfter = 12
+	magicAt     = 16
 )
 
 const (
@@ -78,13 +79,13 @@ func Decode(src []byte, from int64, aborted []kmsg.FetchResponseTopicPartitionAb
 		if n > int64(len(src)) {
 			break
 		}
+		if n > magicAt && src[magicAt] != magic {
+			return f, ErrFormat
+		}
 		if n < headBytes {
 			return f, fmt.Errorf("%w at offset %d: it is %d bytes long", ErrCorrupt, f.Next, n)
 		}
 		h := head(src[:headBytes:headBytes])
-		if h.magic() != magic {
-			return f, ErrFormat
-		}
 		if err := f.add(h, src[headBytes:n:n], from, &open, decomp); err != nil {
 			return f, fmt.Errorf("%w at offset %d: %w", ErrCorrupt, h.base(), err)
 		}
@@ -111,15 +112,17 @@ func count(src []byte) int {
 	return records
 }
 
-// leastRecord is the size of a record without anything in it.
-const leastRecord = 7
+// leastRecord is the size of a record without anything in it, leastHeader that of a header.
+const (
+	leastRecord = 7
+	leastHeader = 2
+)
 
 // head is the head of a batch.
 type head []byte
 
 func (h head) base() int64       { return int64(binary.BigEndian.Uint64(h)) }
 func (h head) epoch() int32      { return int32(binary.BigEndian.Uint32(h[12:])) }
-func (h head) magic() byte       { return h[16] }
 func (h head) sum() uint32       { return binary.BigEndian.Uint32(h[17:]) }
 func (h head) attributes() int   { return int(binary.BigEndian.Uint16(h[21:])) }
 func (h head) after() int64      { return h.base() + int64(int32(binary.BigEndian.Uint32(h[23:]))) + 1 }
@@ -148,6 +151,7 @@ func (f *Fetched) add(h head, body []byte, from int64, open *aborts, decomp kgo.
 			if body, err = decomp.Decompress(body, kgo.CompressionCodecType(codec)); err != nil {
 				return fmt.Errorf("decompress it: %w", err)
 			}
+			f.Records = slices.Grow(f.Records, int(min(int64(h.records()), int64(len(body)/leastRecord))))
 		}
 		before := len(f.Records)
 		if err := f.records(h, body, max(from, f.Next)); err != nil {
@@ -157,6 +161,9 @@ func (f *Fetched) add(h head, body []byte, from int64, open *aborts, decomp kgo.
 		f.Bytes += RecordCost * int64(len(f.Records)-before)
 		for i := before; i < len(f.Records); i++ {
 			f.Bytes += int64(len(f.Records[i].Key) + len(f.Records[i].Value))
+			for _, h := range f.Records[i].Headers {
+				f.Bytes += int64(len(h.Key) + len(h.Value))
+			}
 		}
 		f.Stored += stored
 		f.Memory += len(body) + RecordCost*(len(f.Records)-before)
@@ -183,7 +190,7 @@ func (f *Fetched) records(h head, src []byte, from int64) error {
 		}
 		raw.Key, raw.Value = r.bytes(), r.bytes()
 		n := r.varint()
-		if n < 0 || n > int64(len(r.src)) { // a header has a byte at least
+		if n < 0 || n > int64(len(r.src)/leastHeader) {
 			return errShort
 		}
 		if n > 0 {
