@@ -328,9 +328,9 @@ const (
 
 // A job is a request to be sent.
 type job struct {
-	what  what
-	way   way
-	items []item
+	what   what
+	way    way
+	items  []item
 	rounds int // the least of the items' rounds
 }
 
@@ -443,7 +443,7 @@ func (s *cursors) done(j *job, answers []*answer) {
 		case answers[i].err != nil:
 			s.fail(c, answers[i].err)
 		default:
-			c.tries, c.pinned = 0, true
+			c.pinned = true
 			switch j.what {
 			case listing:
 				c.listed(answers[i])
@@ -492,10 +492,12 @@ func (s *cursors) checked(c *cursor, a *answer) {
 // fetched moves a cursor on. What has come of one that is paused by now is kept if there is room.
 func (s *cursors) fetched(c *cursor, w way, it item, a *answer, progress bool) {
 	if a.Next <= it.offset {
-		c.rounds++
 		if a.some && !progress {
 			c.lose() // it shall not be asked for again at once
+			return
 		}
+		c.rounds++
+		c.tries = 0
 		return
 	}
 	if len(a.Records) > 0 {
@@ -510,7 +512,7 @@ func (s *cursors) fetched(c *cursor, w way, it item, a *answer, progress bool) {
 		c.ahead = &ahead{Batch: b, memory: memory, from: it.offset, epoch: it.epoch, way: w}
 		s.queue(c)
 	}
-	c.offset, c.rounds, c.moved = a.Next, 0, true
+	c.offset, c.rounds, c.tries, c.moved = a.Next, 0, 0, true
 	if a.Epoch >= 0 {
 		c.epoch = a.Epoch
 	}

@@ -3,10 +3,12 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -110,29 +112,22 @@ func (r *reader) take(rp *kmsg.FetchResponseTopicPartition) ([]plan.Raw, error) 
 	if err != nil {
 		return nil, err
 	}
-	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Offset: r.next.Offset, IsolationLevel: kgo.ReadCommitted(), Topic: r.part.Topic, Partition: r.part.Num,
-	}, rp, r.decomp, r.grown)
-	if fp.Err != nil {
-		return nil, fp.Err
+	got, err := decode(r.part, r.next.Offset, rp, r.decomp)
+	if err != nil {
+		return nil, err
 	}
-	recs := make([]plan.Raw, 0, len(fp.Records))
-	for _, kr := range fp.Records {
-		if kr.Offset >= r.end {
-			next = r.end
-			break
-		}
-		recs = append(recs, raw(kr))
+	if got.Stored > 0 {
+		r.growth.add(got.Stored, got.Memory)
+	}
+	recs, next := got.Records, got.Next
+	if n, _ := slices.BinarySearchFunc(recs, r.end, func(rec plan.Raw, end int64) int { return cmp.Compare(rec.Offset, end) }); n < len(recs) {
+		recs, next = recs[:n], r.end
 	}
 	r.next.Offset = max(next, r.next.Offset)
 	if n := len(recs); n > 0 {
 		r.next.Epoch = recs[n-1].Epoch
 	}
 	return recs, nil
-}
-
-func (r *reader) grown(m kgo.FetchBatchMetrics) {
-	r.growth.add(batchHead+m.CompressedBytes, m.UncompressedBytes+clientRecord*m.NumRecords)
 }
 
 func (r *reader) findLeader(ctx context.Context) error {

@@ -70,9 +70,13 @@ type Fetched struct {
 // compressed. After an error, [ErrCorrupt] or [ErrFormat], what came before it is good.
 func Decode(src []byte, from int64, aborted []kmsg.FetchResponseTopicPartitionAbortedTransaction, decomp kgo.Decompressor) (Fetched, error) {
 	f := Fetched{Next: from, Epoch: -1}
-	open := aborts{left: slices.SortedFunc(slices.Values(aborted), func(a, b kmsg.FetchResponseTopicPartitionAbortedTransaction) int {
-		return cmp.Compare(a.FirstOffset, b.FirstOffset)
-	})}
+	var open aborts
+	if len(aborted) > 0 {
+		open.left = slices.Clone(aborted)
+		slices.SortFunc(open.left, func(a, b kmsg.FetchResponseTopicPartitionAbortedTransaction) int {
+			return cmp.Compare(a.FirstOffset, b.FirstOffset)
+		})
+	}
 	f.Records = make([]plan.Raw, 0, count(src))
 	for len(src) > lengthAfter {
 		n := lengthAfter + int64(int32(binary.BigEndian.Uint32(src[8:])))
