@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -174,10 +175,8 @@ func TestDecodeAgreesWithTheClient(t *testing.T) {
 		if err != nil || got.Next != max(next, from) || got.Bytes != bytes {
 			t.Errorf("SEED=%d: next offset %d and %d bytes, %v; want %d and %d", seed, got.Next, got.Bytes, err, next, bytes)
 		}
-		if len(want)+len(got.Records) > 0 {
-			if diff := cmp.Diff(want, got.Records); diff != "" {
-				t.Fatalf("SEED=%d: records (-client +decoded):\n%s", seed, diff)
-			}
+		if len(want)+len(got.Records) > 0 && !reflect.DeepEqual(want, got.Records) { // which is much faster
+			t.Fatalf("SEED=%d: records (-client +decoded):\n%s", seed, cmp.Diff(want, got.Records))
 		}
 	}
 }
