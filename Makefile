@@ -36,6 +36,8 @@ demo: ## the main job: word count over the Go source tree on the bundled broker;
 .PHONY: test
 test: ## all tests, with checks of invariants
 	@$(with_rocksdb) go test $(RACE) -shuffle=on -timeout $(TESTTIMEOUT) -tags "$$TAGS,invariants" ./...
+	@$(with_rocksdb) MILLRACE_LINK=records go test $(RACE) -timeout $(TESTTIMEOUT) -tags "$$TAGS,invariants" \
+	  ./internal/runtime/... ./internal/simtest ./examples/...
 	@go test -tags failpoint -run 'Hit|Killed' ./internal/failpoint ./broker ./broker/internal/seglog
 	@cd tools && go test ./rocksdb ./mutants ./fuzz
 

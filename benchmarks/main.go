@@ -63,7 +63,7 @@ func main() {
 	flag.StringVar(&b.backend, "backend", "rocksdb", "rocksdb or pebble: where Millrace keeps what Kafka Streams keeps in RocksDB")
 	flag.StringVar(&b.profs, "profiles", "", "a `folder` for CPU and allocation profiles of Millrace's runs; they cost some of the time")
 	tune := flag.Bool("tunings", false, "Millrace under several settings of Go's collector, and with a profile built in where there is a bench-app-pgo, in place of the sides")
-	proto := flag.Bool("prototypes", false, "the sides of docs/design/batches.md in place of the others")
+	ways := flag.Bool("links", false, "the sides of docs/design/batches.md in place of the others")
 	out := flag.String("out", "", "the `file` for the result, without ending: .md, .svg and .txt, for benchstat, are written")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "benchmarks [flags] [topology or name of a workload | start | restore | latency | broker | engine] ...")
@@ -71,8 +71,8 @@ func main() {
 	}
 	flag.Parse()
 	b.only = flag.Args()
-	if *proto {
-		b.among = prototypes()
+	if *ways {
+		b.among = links()
 	}
 	if *tune {
 		b.among = tunings(b.bin)

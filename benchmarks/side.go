@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/kafkanode"
+	"github.com/millrace/millrace/internal/runtime/link"
 )
 
 // A node is a broker that runs.
@@ -54,21 +55,23 @@ func sides() []side {
 	}
 }
 
-// prototypes are the rows of docs/design/batches.md.
-func prototypes() []side {
+// links are the rows of docs/design/batches.md.
+func links() []side {
 	onlyInside := func(w workload) bool { return !w.inside }
 	return []side{
 		{"Millrace", ours, millrace, notByHand},
-		{batchLink, ours, millrace, notByHand},
-		{batchesIn, ours, millrace, notByHand},
+		{byRecord, ours, millrace, notByHand},
 		{"Millrace", inside, millrace, onlyInside},
-		{batchLink, inside, millrace, onlyInside},
+		{byRecord, inside, millrace, onlyInside},
 		{"Millrace", theirs, millrace, notByHand},
-		{batchLink, theirs, millrace, notByHand},
+		{byRecord, theirs, millrace, notByHand},
 		{"loop by hand", ours, byHand, notByHand},
 		{"loop by hand", theirs, byHand, notByHand},
 	}
 }
+
+// byRecord is the engine on the client's own records.
+const byRecord = "Millrace by the client's records"
 
 // tunings are the rows of what ARCHITECTURE.md says about Go's settings.
 func tunings(bin string) []side {
@@ -92,12 +95,6 @@ func tunings(bin string) []side {
 	}
 	return all
 }
-
-// The prototype, and the half of it that reads.
-const (
-	batchLink = "Millrace on batches"
-	batchesIn = "Millrace on batches, reading alone"
-)
 
 // takesPart are the sides of a workload.
 func (b *bench) takesPart(w workload) []side {
@@ -147,11 +144,8 @@ func millrace(b *bench, s side, w workload, n *node, data string) []string {
 		profile = filepath.Join(b.profs, strings.ReplaceAll(s.String()+" "+w.topology+" "+w.stores, " ", "-"))
 	}
 	argv := append([]string{filepath.Join(b.bin, "bench-app")}, b.flags(w, n, data)...)
-	switch s.name {
-	case batchLink:
-		argv = append(argv, "-link", "batches")
-	case batchesIn:
-		argv = append(argv, "-link", "batches-in")
+	if s.name == byRecord {
+		argv = append([]string{"env", link.Env + "=" + link.Records}, argv...)
 	}
 	if n.name == inside {
 		argv = append(argv, "-broker", n.dir)

@@ -87,7 +87,7 @@ func (b *bench) withoutKafka() []side {
 
 func TestHarnessMeasuresWithoutPeers(t *testing.T) {
 	b := smoke(t)
-	b.among = append(b.withoutKafka(), side{batchLink, ours, millrace, notByHand})
+	b.among = append(b.withoutKafka(), side{byRecord, ours, millrace, notByHand})
 	r := &report{begin: b.begin}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

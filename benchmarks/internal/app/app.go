@@ -28,10 +28,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/millrace/millrace/benchmarks/internal/batchlink"
 	"github.com/millrace/millrace/broker"
-	"github.com/millrace/millrace/internal/runtime"
-	"github.com/millrace/millrace/internal/runtime/link"
 	"github.com/millrace/millrace/processor"
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/state/pebble"
@@ -53,7 +50,6 @@ func Run(argv []string, orders io.Reader, answers io.Writer) error {
 	flags.DurationVar(&a.linger, "linger", 10*time.Millisecond, "the producer's linger")
 	flags.IntVar(&a.cfg.Workers, "workers", 2, "workers")
 	flags.Int64Var(&a.cfg.MemoryLimit, "memory", 0, "bytes that the state may take; 0: the default")
-	flags.StringVar(&a.link, "link", "kgo", "kgo, or of the prototype: batches, or batches-in for reading alone")
 	dir := flags.String("broker", "", "run a broker in this process, with its logs in this `folder`")
 	flags.StringVar(&a.profile, "profile", "", "the beginning of the `names` of profiles: of each run NAME-APPLICATION.cpu and .mem")
 	if err := flags.Parse(argv); err != nil {
@@ -104,12 +100,11 @@ type app struct {
 	stores, data           string
 	profile                string
 	linger                 time.Duration
-	link                   string
 	out                    io.Writer
 	cfg                    processor.Config
 	inside                 *broker.Broker // nil if the broker is elsewhere
 
-	running engine
+	running *processor.App
 	backend state.Backend
 	end     func() error // of the profile
 }
@@ -156,7 +151,7 @@ func (a *app) run(id, output string) error {
 		return err
 	}
 	a.end = end
-	started, err := a.start(t)
+	started, err := processor.Start(context.Background(), t, a.cfg)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", id, err), a.close())
 	}
@@ -167,33 +162,6 @@ func (a *app) run(id, output string) error {
 	case <-started.Done():
 		return fmt.Errorf("run %s: %w", id, started.Err())
 	}
-}
-
-// engine is a processor.App, or what is below it.
-type engine interface {
-	Close(ctx context.Context) error
-	Done() <-chan struct{}
-	Err() error
-}
-
-func (a *app) start(t *processor.Topology) (engine, error) {
-	connect := batchlink.Connect
-	switch a.link {
-	case "batches":
-	case "batches-in":
-		connect = batchlink.ConnectReads
-	default:
-		return processor.Start(context.Background(), t, a.cfg)
-	}
-	p, err := t.Graph().Build()
-	if err != nil {
-		return nil, err
-	}
-	return runtime.Start(context.Background(), p, runtime.Config{
-		Link:    link.Config{Brokers: a.cfg.Brokers, Dialer: a.cfg.Dial, Linger: a.linger, Extra: a.cfg.Client},
-		Connect: connect, Stores: a.cfg.Stores, Workers: a.cfg.Workers, CommitInterval: a.cfg.CommitInterval,
-		MemoryLimit: a.cfg.MemoryLimit, Listener: a.cfg.Listener, Log: a.cfg.Logger,
-	})
 }
 
 func (a *app) store(dir string) state.Backend {

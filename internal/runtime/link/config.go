@@ -53,10 +53,17 @@ type Config struct {
 	Extra []kgo.Opt
 
 	// ByRecord sends and fetches through the client's own records, which costs more
-	// than batches do. Extra options that only the client's own way knows have the
-	// same effect.
+	// than batches do. Extra options that only the client's own way of sending knows make
+	// it send so, and [Env] in the environment has the same effect.
 	ByRecord bool
 }
+
+// Env is the environment variable that, set to [Records], makes all links those of ByRecord:
+// for a comparison, and for whoever suspects a fault in the way of batches.
+const (
+	Env     = "MILLRACE_LINK"
+	Records = "records"
+)
 
 // NoLinger is the Linger of who wants each record sent at once.
 const NoLinger time.Duration = -1
