@@ -155,7 +155,7 @@ func TestALaneFollowsLeaders(t *testing.T) {
 func TestAMemberFollowsLeaders(t *testing.T) {
 	ways(t, func(t *testing.T, byRecord bool) {
 		c := cluster(t)
-		fill(t, c, open(t, c, true))
+		fill(t, c, open(t, c, false))
 		k := open(t, c, byRecord)
 		joined := make(chan struct{})
 		var m link.Member
