@@ -167,7 +167,7 @@ func (c *crew) count() int {
 
 func TestMembersShareTasksAndKeepThemThroughARestart(t *testing.T) {
 	onBrokers(t, func(t *testing.T, cfg link.Config) {
-		cfg.Group = "tasks"
+		cfg.Group += "-tasks"
 		k := open(t, cfg)
 		create(t, k, "tasks-left", 6, nil)
 		create(t, k, "tasks-right", 6, nil)

@@ -181,18 +181,19 @@ func TestRecordsWithoutAKeyGoEverywhere(t *testing.T) {
 // A batch that the broker refuses ends its lane, and no other one.
 func TestARecordThatIsTooLargeEndsItsLane(t *testing.T) {
 	onBrokers(t, func(t *testing.T, cfg link.Config) {
+		topic := cfg.Group + "-narrow"
 		k := open(t, cfg)
-		create(t, k, "narrow", 1, map[string]string{"max.message.bytes": "1000"})
+		create(t, k, topic, 1, map[string]string{"max.message.bytes": "1000"})
 		bad, good := k.Lane(), k.Lane()
 		noise := make([]byte, 5000) // as large when it is compressed
 		_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
-		if err := bad.Append(link.NewDest("narrow", 0), nil, noise, 1, nil); err != nil {
+		if err := bad.Append(link.NewDest(topic, 0), nil, noise, 1, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := barrier(t, bad); err == nil {
 			t.Error("a record of 5000 bytes is taken where 1000 are")
 		}
-		d := link.NewDest("narrow", 0)
+		d := link.NewDest(topic, 0)
 		if err := good.Append(d, nil, []byte("v"), 1, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -27,15 +27,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// onBrokers runs a test on the bundled broker and on Apache Kafka.
+// onBrokers runs a test on the bundled broker and on Apache Kafka, by batches and by the
+// client's records.
 func onBrokers(t *testing.T, test func(t *testing.T, cfg link.Config)) {
-	t.Run("bundled", func(t *testing.T) { test(t, bundled(t)) })
-	t.Run("kafka", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("-short")
-		}
-		test(t, link.Config{Brokers: []string{kafkatest.Shared(t).Addr}, Group: "link-test"})
-	})
+	for name, byRecord := range map[string]bool{"batches": false, "records": true} {
+		t.Run("bundled/"+name, func(t *testing.T) {
+			cfg := bundled(t)
+			cfg.ByRecord = byRecord
+			test(t, cfg)
+		})
+		t.Run("kafka/"+name, func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("-short")
+			}
+			test(t, link.Config{
+				Brokers: []string{kafkatest.Shared(t).Addr}, Group: "link-test-" + name, ByRecord: byRecord,
+			})
+		})
+	}
 }
 
 func bundled(t *testing.T) link.Config {
@@ -122,10 +131,11 @@ func read(t *testing.T, r link.Reader) ([]plan.Raw, link.Position) {
 
 func TestWhatALaneAppendsAReaderReads(t *testing.T) {
 	onBrokers(t, func(t *testing.T, cfg link.Config) {
+		topic := cfg.Group + "-lane"
 		k := open(t, cfg)
-		info := create(t, k, "lane", 3, nil)
+		info := create(t, k, topic, 3, nil)
 		l := k.Lane()
-		d := link.NewDest("lane", 1)
+		d := link.NewDest(topic, 1)
 		if err := barrier(t, l); err != nil || d.Last() != -1 {
 			t.Fatalf("barrier of nothing: %v, last offset %d", err, d.Last())
 		}
@@ -157,8 +167,8 @@ func TestWhatALaneAppendsAReaderReads(t *testing.T) {
 		if last := d.Last(); last != int64(len(want)-1) {
 			t.Errorf("last acknowledged offset %d, want %d", last, len(want)-1)
 		}
-		p := link.Partition{Topic: "lane", Num: 1}
-		ranges, err := k.Ranges(within(t, 10*time.Second), []link.Partition{p, {Topic: "lane", Num: 0}})
+		p := link.Partition{Topic: topic, Num: 1}
+		ranges, err := k.Ranges(within(t, 10*time.Second), []link.Partition{p, {Topic: topic, Num: 0}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,9 +197,10 @@ func TestWhatALaneAppendsAReaderReads(t *testing.T) {
 
 func TestAReaderTellsOfRecordsThatAreDeleted(t *testing.T) {
 	onBrokers(t, func(t *testing.T, cfg link.Config) {
+		topic := cfg.Group + "-purged"
 		k := open(t, cfg)
-		info := create(t, k, "purged", 1, map[string]string{"cleanup.policy": "delete", "delete.retention.ms": "1234"})
-		l, d, p := k.Lane(), link.NewDest("purged", 0), link.Partition{Topic: "purged"}
+		info := create(t, k, topic, 1, map[string]string{"cleanup.policy": "delete", "delete.retention.ms": "1234"})
+		l, d, p := k.Lane(), link.NewDest(topic, 0), link.Partition{Topic: topic}
 		for range 10 {
 			if err := l.Append(d, nil, []byte("v"), 1, nil); err != nil {
 				t.Fatal(err)
@@ -209,7 +220,7 @@ func TestAReaderTellsOfRecordsThatAreDeleted(t *testing.T) {
 		if got, _ := read(t, k.Read(p, info.ID, 6, 9)); len(got) != 3 || got[2].Offset != 8 {
 			t.Errorf("reading 6 to 9 gives %d records", len(got))
 		}
-		if v, err := k.TopicConfig(ctx, "purged", "delete.retention.ms"); err != nil || v != "1234" {
+		if v, err := k.TopicConfig(ctx, topic, "delete.retention.ms"); err != nil || v != "1234" {
 			t.Errorf("delete.retention.ms is %q (%v), want 1234", v, err)
 		}
 	})
@@ -264,19 +275,23 @@ type seat struct {
 
 func sit(t *testing.T, cfg link.Config, topic, instance string) *seat {
 	t.Helper()
+	return sitting(t, cfg, link.MemberConfig{Topics: []string{topic}, Instance: instance})
+}
+
+// sitting joins with handlers of its own.
+func sitting(t *testing.T, cfg link.Config, mc link.MemberConfig) *seat {
+	t.Helper()
 	s := &seat{k: open(t, cfg), events: make(chan string, 100), owned: map[link.Partition]bool{}}
 	joined := make(chan struct{})
-	m, err := s.k.Join(link.MemberConfig{
-		Topics: []string{topic}, Instance: instance,
-		Assigned: func(parts []link.Partition) {
-			<-joined
-			s.set(parts, true)
-			s.Resume(parts...)
-			s.events <- "assigned"
-		},
-		Revoked: func(parts []link.Partition) { s.set(parts, false); s.events <- "revoked" },
-		Lost:    func(parts []link.Partition) { s.set(parts, false); s.events <- "lost" },
-	})
+	mc.Assigned = func(parts []link.Partition) {
+		<-joined
+		s.set(parts, true)
+		s.Resume(parts...)
+		s.events <- "assigned"
+	}
+	mc.Revoked = func(parts []link.Partition) { s.set(parts, false); s.events <- "revoked" }
+	mc.Lost = func(parts []link.Partition) { s.set(parts, false); s.events <- "lost" }
+	m, err := s.k.Join(mc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,10 +345,11 @@ func owns(want int) func(int, []plan.Raw) bool {
 
 func TestMembersReadCommitAndLeave(t *testing.T) {
 	onBrokers(t, func(t *testing.T, cfg link.Config) {
-		cfg.Group = "members"
+		cfg.Group += "-members"
+		topic := cfg.Group
 		k := open(t, cfg)
-		create(t, k, "members", 4, nil)
-		l, d := k.Lane(), link.NewDest("members", 2)
+		create(t, k, topic, 4, nil)
+		l, d := k.Lane(), link.NewDest(topic, 2)
 		for i := range 5 {
 			if err := l.Append(d, []byte{byte(i)}, []byte("v"), 1, nil); err != nil {
 				t.Fatal(err)
@@ -342,16 +358,16 @@ func TestMembersReadCommitAndLeave(t *testing.T) {
 		if err := barrier(t, l); err != nil {
 			t.Fatal(err)
 		}
-		first := sit(t, cfg, "members", "static-1")
+		first := sit(t, cfg, topic, "static-1")
 		var seen []plan.Raw
 		first.await(t, "records", func(owned int, read []plan.Raw) bool { seen = read; return owned == 4 && len(read) == 5 })
-		p := link.Partition{Topic: "members", Num: 2}
+		p := link.Partition{Topic: topic, Num: 2}
 		ctx := within(t, 20*time.Second)
-		offsets := map[link.Partition]link.Position{p: {Offset: 3, Epoch: seen[2].Epoch}, {Topic: "members", Num: 99}: {Offset: 1}}
+		offsets := map[link.Partition]link.Position{p: {Offset: 3, Epoch: seen[2].Epoch}, {Topic: topic, Num: 99}: {Offset: 1}}
 		if err := first.Commit(ctx, offsets); err != nil {
 			t.Fatal(err)
 		}
-		got, err := k.Committed(ctx, []link.Partition{p, {Topic: "members"}})
+		got, err := k.Committed(ctx, []link.Partition{p, {Topic: topic}})
 		if err != nil || len(got) != 1 || got[p].Offset != 3 {
 			t.Errorf("committed %v (%v), want offset 3 of %s alone", got, err, p)
 		}
@@ -362,7 +378,7 @@ func TestMembersReadCommitAndLeave(t *testing.T) {
 		if err := first.Commit(ctx, offsets); err != nil { // it owns nothing: nothing is sent
 			t.Fatal(err)
 		}
-		second := sit(t, cfg, "members", "static-2")
+		second := sit(t, cfg, topic, "static-2")
 		second.await(t, "partitions of the member that left", func(owned int, read []plan.Raw) bool {
 			return owned == 4 && len(read) == 2 && read[0].Offset == 3
 		})
@@ -372,7 +388,7 @@ func TestMembersReadCommitAndLeave(t *testing.T) {
 		if err := second.Leave(ctx, true); err != nil {
 			t.Fatal(err)
 		}
-		again := sit(t, cfg, "members", "static-2")
+		again := sit(t, cfg, topic, "static-2")
 		again.await(t, "partitions of the member that stayed", owns(4))
 		if err := again.Leave(ctx, false); err != nil {
 			t.Fatal(err)
