@@ -30,6 +30,9 @@ const closeBound = 30 * time.Second
 //	--describe[=FORMAT]      print the topology as text, mermaid, dot or json, and end
 //	--memory-limit SIZE      memory of state and records in hand, as 512M or 2G (512M); Go's heap is
 //	                         bounded by it too, unless GOMEMLIMIT says otherwise
+//
+// Unless GOGC says otherwise, Go's collector runs as with GOGC=400: the engine keeps little
+// between records, and a collector that aims at twice of that runs all the time.
 func Main(t *processor.Topology) {
 	var cfg Config
 	brokers := flag.String("brokers", "", "addresses `host:port,...` of a Kafka cluster; without it the bundled broker runs in this process")
@@ -45,6 +48,9 @@ func Main(t *processor.Topology) {
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(processor.HeapLimit(cfg.Engine.MemoryLimit))
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
 	}
 	if *brokers != "" {
 		cfg.Brokers = strings.Split(*brokers, ",")
