@@ -50,9 +50,7 @@ func contents(t *testing.T, s *shipment) []string {
 	for _, ld := range s.loads {
 		ld.batch.bytes = ld.batch.Finish(batch.Producer{}, ld.batch.sequence, nil, nil)
 		got = append(got, fmt.Sprintf("%d@%d", ld.pile.at.Num, ld.batch.sequence))
-		for _, v := range values(t, ld.batch.bytes) {
-			got = append(got, v)
-		}
+		got = append(got, values(t, ld.batch.bytes)...)
 	}
 	return got
 }
