@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestALaneOutlivesItsConnections(t *testing.T) {
 			rng := rand.New(rand.NewPCG(7, 7))
 			sizes := make(chan int64, 1000)
 			for range cap(sizes) {
-				sizes <- 2_000 + rng.Int64N(60_000)
+				sizes <- 4_000 + rng.Int64N(30_000)
 			}
 			cfg.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := whole.Dialer(ctx, network, address)
@@ -83,7 +84,7 @@ func TestALaneOutlivesItsConnections(t *testing.T) {
 				if d.Num == link.AnyPartition {
 					key = keyOf(t, 2, 3) // no other destination's partition
 				}
-				if err := l.Append(d, key, fmt.Appendf(nil, "%d", i), int64(i), nil); err != nil {
+				if err := l.Append(d, key, fmt.Appendf(nil, "%d %x", i, rng.Uint64()), int64(i), nil); err != nil {
 					t.Fatal(err)
 				}
 				if i%1000 == 999 {
@@ -92,7 +93,7 @@ func TestALaneOutlivesItsConnections(t *testing.T) {
 					}
 				}
 			}
-			if broken.Load() < 5 {
+			if broken.Load() < 3 {
 				t.Errorf("%d connections broke: the test shows nothing", broken.Load())
 			}
 			all := open(t, whole)
@@ -103,7 +104,7 @@ func TestALaneOutlivesItsConnections(t *testing.T) {
 					t.Fatalf("partition %d has %d records up to %d, want %d", num, len(recs), next.Offset, records/3)
 				}
 				for i, rec := range recs {
-					if want := fmt.Sprint(3*i + int(num)); string(rec.Value) != want {
+					if want := fmt.Sprint(3*i + int(num)); !strings.HasPrefix(string(rec.Value), want+" ") {
 						t.Fatalf("partition %d has %s as its record %d, want %s", num, rec.Value, i, want)
 					}
 				}
@@ -144,7 +145,6 @@ func topicID(t *testing.T, k *link.Kafka, name string) [16]byte {
 // (KIP-480): over some batches, to all of them.
 func TestRecordsWithoutAKeyGoEverywhere(t *testing.T) {
 	cfg := bundled(t)
-	cfg.Linger = time.Minute // the client's most
 	cfg.Extra = []kgo.Opt{kgo.ProducerBatchMaxBytes(1000)}
 	k := open(t, cfg)
 	create(t, k, "spread", 4, nil)
@@ -209,14 +209,10 @@ func TestAClosedLaneTakesNothing(t *testing.T) {
 	create(t, k, "shut", 1, nil)
 	l := k.Lane()
 	k.Close()
-	if err := l.Append(link.NewDest("shut", 0), nil, nil, 1, nil); err == nil {
-		t.Error("a lane of a closed link takes a record")
-	}
-	if err := barrier(t, l); err == nil {
-		t.Error("a lane of a closed link reaches a barrier")
-	}
-	after := k.Lane()
-	if err := after.Append(link.NewDest("shut", 0), nil, nil, 1, nil); err == nil {
-		t.Error("a lane that was opened later takes a record")
+	for _, l := range []link.Lane{l, k.Lane()} {
+		_ = l.Append(link.NewDest("shut", 0), nil, nil, 1, nil) // may tell already
+		if err := barrier(t, l); err == nil {
+			t.Error("a lane of a closed link reaches a barrier")
+		}
 	}
 }
