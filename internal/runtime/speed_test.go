@@ -4,6 +4,7 @@ package runtime_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/millrace/millrace/broker"
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime"
+	"github.com/millrace/millrace/internal/runtime/link"
 	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/state"
 )
@@ -72,6 +74,19 @@ func BenchmarkCount(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/records, "ns/record")
+}
+
+func TestChoosingAPartitionAllocatesNothing(t *testing.T) {
+	key, met := []byte("user-00000000"), [4]int{}
+	if got := testing.AllocsPerRun(1000, func() {
+		key[len(key)-1]++
+		met[link.PartitionFor(key, int32(len(met)))]++
+	}); got != 0 {
+		t.Errorf("%v allocations to choose a partition, want none", got)
+	}
+	if slices.Contains(met[:], 0) {
+		t.Errorf("the records of 256 keys are shared out as %v", met)
+	}
 }
 
 // BenchmarkTask is the task core alone.
