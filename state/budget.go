@@ -73,12 +73,12 @@ func (b *Budget) cache(own int64) int64 {
 }
 
 // apply gives up to which size a store lets committed layers wait for the base, that is
-// allowed own by itself: all stores together an eighth of their part.
+// allowed own by itself: all stores together a quarter of their part.
 func (b *Budget) apply(own int64) int64 {
 	if b == nil {
 		return own
 	}
-	return min(own, b.Layers()/8/max(b.stores.Load(), 1))
+	return min(own, b.Layers()/4/max(b.stores.Load(), 1))
 }
 
 // restore gives up to which size a store folds its changelog, that is allowed own by

@@ -13,7 +13,7 @@ type Row[V any] struct {
 }
 
 // applyShelved is the ApplyBytes of stores with a shelf, unless others were asked for.
-const applyShelved = 4 << 20
+const applyShelved = 8 << 20
 
 // useShelf gives the store a shelf. opt is what it was opened with.
 func (s *core[V]) useShelf(opt Options) {
