@@ -72,7 +72,7 @@ func (r *report) engineAlone(b *strings.Builder) {
 	if len(r.engine) == 0 {
 		return
 	}
-	heading(b, "Engine alone: fed from memory, commits every 100 ms, what comes out is encoded and thrown away",
+	heading(b, "Engine alone: fed from memory by slices that are used again, commits every 100 ms, what comes out is encoded and thrown away",
 		"| workload | ns of processor time a record | B allocated | allocations |", "|---|--:|--:|--:|")
 	for _, x := range r.engine {
 		fmt.Fprintf(b, "| %s | %.0f | %.1f | %.3f |\n", x.workload, x.cpu, x.bytes, x.allocs)
