@@ -117,7 +117,9 @@ type Config struct {
 	// own. None.
 	Listener func(State)
 	// Client are further options of the franz-go client, which win over those that
-	// follow from this Config.
+	// follow from this Config. Hooks for records or batches, a rack, and options that only the
+	// client's own producer knows make the engine fetch or send through the client's
+	// records, which costs more.
 	Client []kgo.Opt
 	// Logger gets what an operator of the application should know. slog.Default().
 	Logger *slog.Logger

@@ -91,10 +91,18 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 }
 
 // intake is batches, unless the client is to deal with records or an option of its own
-// needs it.
+// needs it: a rack, by which it picks the replica (KIP-392), or a hook that is told of fetches.
 func (k *Kafka) intake(cfg *MemberConfig) intake {
 	size := newFetchSize(cfg.FetchMemory, cfg.PartitionMemory)
-	if rack, _ := k.main.OptValue(kgo.Rack).(string); k.cfg.ByRecord || rack != "" { // KIP-392: the client picks the replica
+	rack, _ := k.main.OptValue(kgo.Rack).(string)
+	told := hooked(k.main, func(h kgo.Hook) bool {
+		switch h.(type) {
+		case kgo.HookFetchBatchRead, kgo.HookFetchRecordBuffered, kgo.HookFetchRecordUnbuffered:
+			return true
+		}
+		return false
+	})
+	if k.cfg.ByRecord || rack != "" || told {
 		return &records{size: size}
 	}
 	return newFetcher(k, size, cfg.FetchMemory)

@@ -37,13 +37,15 @@ func newWire(cl *kgo.Client) (w wire, ok bool, err error) {
 		cl.OptValue(kgo.RecordRetries) != int64(math.MaxInt64) || cl.OptValue(kgo.RecordDeliveryTimeout) != time.Duration(0) {
 		return w, false, nil
 	}
-	hooks := reflect.ValueOf(cl.OptValue(kgo.WithHooks)) // of a type that has no name outside
-	for i := range hooks.Len() {
-		switch hooks.Index(i).Interface().(type) {
+	if hooked(cl, func(h kgo.Hook) bool {
+		switch h.(type) {
 		case kgo.HookProduceBatchWritten, kgo.HookProduceRecordBuffered, kgo.HookProduceRecordPartitioned,
 			kgo.HookProduceRecordUnbuffered:
-			return w, false, nil
+			return true
 		}
+		return false
+	}) {
+		return w, false, nil
 	}
 	linger, ok1 := cl.OptValue(kgo.ProducerLinger).(time.Duration)
 	limit, ok2 := cl.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
@@ -60,6 +62,17 @@ func newWire(cl *kgo.Client) (w wire, ok bool, err error) {
 		}
 	}
 	return w, true, nil
+}
+
+// hooked says that a client was given a hook of a kind.
+func hooked(cl *kgo.Client, kind func(kgo.Hook) bool) bool {
+	hooks := reflect.ValueOf(cl.OptValue(kgo.WithHooks)) // of a type that has no name outside
+	for i := range hooks.Len() {
+		if kind(hooks.Index(i).Interface()) {
+			return true
+		}
+	}
+	return false
 }
 
 // identify asks for a producer id. A broker that is away is waited for.
