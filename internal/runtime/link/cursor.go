@@ -443,7 +443,6 @@ func (s *cursors) done(j *job, answers []*answer) {
 		case answers[i].err != nil:
 			s.fail(c, answers[i].err)
 		default:
-			c.pinned = true
 			switch j.what {
 			case listing:
 				c.listed(answers[i])
@@ -491,6 +490,7 @@ func (s *cursors) checked(c *cursor, a *answer) {
 
 // fetched moves a cursor on. What has come of one that is paused by now is kept if there is room.
 func (s *cursors) fetched(c *cursor, w way, it item, a *answer, progress bool) {
+	c.pinned = true // other requests name the topic, not its id
 	if a.Next <= it.offset {
 		if a.some && !progress {
 			c.lose() // it shall not be asked for again at once

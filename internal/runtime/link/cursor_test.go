@@ -442,6 +442,21 @@ func TestWhoseLeaderIsNotKnownWaits(t *testing.T) {
 	}
 }
 
+// What was known of a topic may be that of one of its name that was there before.
+func TestACursorTakesTheTopicThatIsThereWhenItIsFetched(t *testing.T) {
+	s := newCursors(0)
+	s.assign([]Partition{cursorA})
+	s.leads("t", ledBy(1, 5))
+	s.begin(cursorA, atStart, -1, 0, -1)
+	s.resume([]Partition{cursorA})
+	s.done(wantNext(t, s, first, asked{listing, 0, -2, 0}), []*answer{{offset: 7, epoch: -1}})
+	s.done(wantNext(t, s, first, asked{fetching, 0, 7, -1}), []*answer{{err: errors.New("unknown topic id"), again: true}})
+	s.leads("t", &led{id: [16]byte{2}, parts: []leader{{1, 0}}})
+	if j := wantNext(t, s, first, asked{fetching, 0, 7, -1}); j.items[0].id != [16]byte{2} {
+		t.Errorf("the topic with id %v is fetched", j.items[0].id)
+	}
+}
+
 func TestATopicThatMayNotBeSeenEndsItsCursors(t *testing.T) {
 	s := newCursors(0)
 	s.assign([]Partition{cursorA})

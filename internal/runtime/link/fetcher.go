@@ -176,7 +176,18 @@ func (f *fetcher) pull(ctx context.Context, w way, wake chan struct{}) {
 			}
 		}
 		if ctx.Err() == nil {
+			f.warn(&j, answers)
 			f.do(func(s *cursors) { s.done(&j, answers) })
+		}
+	}
+}
+
+// warn tells of records that are gone before they were read.
+func (f *fetcher) warn(j *job, answers []*answer) {
+	for i, a := range answers {
+		if a != nil && a.out {
+			f.link.cfg.Log.Warn("an offset is not in the log any more: the partition is read from the start of the log",
+				"topic", j.items[i].part.Topic, "partition", j.items[i].part.Num, "offset", j.items[i].offset)
 		}
 	}
 }

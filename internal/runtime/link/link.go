@@ -159,8 +159,8 @@ type Member interface {
 	Poll(ctx context.Context) ([]Batch, error)
 	// Delivered says that what Poll gave is where it belongs.
 	Delivered()
-	// Pause stops fetching partitions; what was fetched of them but not polled is
-	// fetched again later.
+	// Pause stops fetching partitions: nothing comes of them from the next Poll on. What was
+	// fetched but not polled comes after Resume; it is kept as far as FetchMemory allows.
 	Pause(parts ...Partition)
 	// Resume ends Pause.
 	Resume(parts ...Partition)
