@@ -19,6 +19,7 @@ import (
 
 	"github.com/millrace/millrace/internal/kafkatest"
 	"github.com/millrace/millrace/internal/plan"
+	"github.com/millrace/millrace/internal/runtime/assign"
 	"github.com/millrace/millrace/internal/runtime/link"
 )
 
@@ -281,6 +282,56 @@ func TestAPartitionThatBeginsToFlowWaitsForNoOther(t *testing.T) {
 	number(t, k, full, 7, 8)
 	s.Resume(full)
 	s.wantRead(t, "7")
+	if err := s.Leave(within(t, time.Minute), false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was polled is where it belongs before partitions change hands.
+func TestNoHandlerRunsBeforeWhatWasPolledIsDelivered(t *testing.T) {
+	cfg := bundled(t)
+	k := open(t, cfg)
+	create(t, k, "held", 1, nil)
+	number(t, k, link.Partition{Topic: "held"}, 0, 1)
+	told := make(chan struct{}, 100)
+	s := sitting(t, cfg, link.MemberConfig{Topics: []string{"held"}, Balancing: link.Balancing{
+		Told: func(assign.Assignment) { told <- struct{}{} },
+	}})
+	<-s.events
+	ctx := within(t, time.Minute)
+	for {
+		batches, err := s.Poll(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(batches) > 0 {
+			break
+		}
+		s.Delivered()
+	}
+	for len(told) > 0 {
+		<-told
+	}
+	s.Rebalance()
+	select {
+	case <-told: // the handler is next
+	case <-ctx.Done():
+		t.Fatal("there is no round within a minute")
+	}
+	for range 20 { // time for it to run too early
+		if _, err := k.Ends(ctx, []link.Partition{{Topic: "held"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(s.events); n > 0 {
+		t.Errorf("%d handlers have run", n)
+	}
+	s.Delivered()
+	select {
+	case <-s.events:
+	case <-ctx.Done():
+		t.Fatal("no handler runs within a minute")
+	}
 	if err := s.Leave(within(t, time.Minute), false); err != nil {
 		t.Fatal(err)
 	}
