@@ -10,10 +10,12 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/linxGnu/grocksdb"
 
 	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/state/internal/malloc"
 )
 
 // base is the base of one store. In its family lie:
@@ -144,6 +146,7 @@ func (b *base) apply(w *state.Writes, h state.Header) error {
 	if err := b.db.r.Write(b.db.shared.write, native); err != nil {
 		return fmt.Errorf("rocksdb apply: %w", classify(err))
 	}
+	malloc.Trim(time.Now())
 	b.unflushed.Add(w.Bytes())
 	b.pending.Store(true)
 	if int64(b.db.shared.buffers.MemoryUsage()) <= b.db.shared.mostBuffers {

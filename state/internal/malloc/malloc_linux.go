@@ -12,10 +12,12 @@ package malloc
 enum { arena_max = M_ARENA_MAX, mmap_threshold = M_MMAP_THRESHOLD, trim_threshold = M_TRIM_THRESHOLD };
 
 static void set(int param, int value) { mallopt(param, value); }
+static void trim(void) { malloc_trim(0); }
 #else
 enum { arena_max, mmap_threshold, trim_threshold };
 
 static void set(int param, int value) {}
+static void trim(void) {}
 #endif
 */
 import "C"
@@ -25,8 +27,17 @@ import (
 	"strings"
 )
 
+// tuned says that the environment leaves malloc to us.
+func tuned() bool { return !strings.Contains(os.Getenv("GLIBC_TUNABLES"), "glibc.malloc.") }
+
+func trim() {
+	if tuned() {
+		C.trim()
+	}
+}
+
 func tune() {
-	if strings.Contains(os.Getenv("GLIBC_TUNABLES"), "glibc.malloc.") {
+	if !tuned() {
 		return
 	}
 	for _, p := range []struct {

@@ -5,3 +5,5 @@
 package malloc
 
 func tune() {}
+
+func trim() {}
