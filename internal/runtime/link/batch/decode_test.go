@@ -262,7 +262,9 @@ func TestDecodeAllocatesOnce(t *testing.T) {
 // uncompressed takes all codecs for none: the real ones' bombs would be all that is found.
 type uncompressed struct{}
 
-func (uncompressed) Decompress(src []byte, _ kgo.CompressionCodecType) ([]byte, error) { return src, nil }
+func (uncompressed) Decompress(src []byte, _ kgo.CompressionCodecType) ([]byte, error) {
+	return src, nil
+}
 
 func FuzzDecode(f *testing.F) {
 	f.Add(built(plan.Raw{Key: []byte("k"), Value: []byte("v"), Headers: []plan.Header{{Key: "h"}}}), int64(0))
