@@ -122,6 +122,7 @@ type pacer struct {
 	lines   *bufio.Scanner
 	fed, of int64
 	little  int64 // lines at each look of until
+	looks   int
 }
 
 func newPacer(t *testing.T, w io.Writer, text *corpus) *pacer {
@@ -152,12 +153,16 @@ func (p *pacer) feed(n int64) {
 // upTo feeds up to a part of the text.
 func (p *pacer) upTo(part float64) { p.feed(int64(part*float64(p.of)) - p.fed) }
 
-// until feeds a little at each look at a condition, each 10 ms.
+// until feeds a little at each look at a condition, each 10 ms, and a line now and then when
+// most of the text is gone: it lasts for as long as is waited.
 func (p *pacer) until(what string, cond func() bool, alive ...*process) {
 	p.t.Helper()
 	until(p.t, what, patience, func() bool {
-		if p.fed < p.of*9/10 {
+		switch p.looks++; {
+		case p.fed < p.of/2:
 			p.feed(p.little)
+		case p.fed < p.of*9/10 && p.looks%5 == 0:
+			p.feed(1)
 		}
 		return cond()
 	}, alive...)
