@@ -131,11 +131,7 @@ func (s *core[V]) commonPrefix() int {
 	first := s.young.key(s.young.at(s.dirty[0]))
 	n := len(first)
 	for _, index := range s.dirty[1:] {
-		key := s.young.key(s.young.at(index))
-		n = min(n, len(key))
-		for !bytes.Equal(key[:n], first[:n]) {
-			n--
-		}
+		n = alike(first[:n], s.young.key(s.young.at(index)))
 	}
 	return n
 }

@@ -254,9 +254,4 @@ func (l *batchLane) failure() error {
 	return l.err
 }
 
-func (l *batchLane) poke() {
-	select {
-	case l.wake <- struct{}{}:
-	default: // it is awake already
-	}
-}
+func (l *batchLane) poke() { signal(l.wake) }
