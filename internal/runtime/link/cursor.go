@@ -424,6 +424,9 @@ func (s *cursors) done(j *job, answers []*answer) {
 	if j.what == fetching {
 		delete(s.flying, j.way)
 	}
+	if j.way.second { // which has no use for them if no fetch is under way on the first
+		s.touched[j.way.node] = struct{}{}
+	}
 	progress := false
 	for i, a := range answers {
 		progress = progress || a != nil && a.Next > j.items[i].offset
