@@ -61,22 +61,17 @@ func links() []side {
 	return []side{
 		{"Millrace", ours, millrace, notByHand},
 		{byRecord, ours, millrace, notByHand},
-		{byBatch, ours, millrace, notByHand},
 		{"Millrace", inside, millrace, onlyInside},
 		{byRecord, inside, millrace, onlyInside},
 		{"Millrace", theirs, millrace, notByHand},
 		{byRecord, theirs, millrace, notByHand},
-		{byBatch, theirs, millrace, notByHand},
 		{"loop by hand", ours, byHand, notByHand},
 		{"loop by hand", theirs, byHand, notByHand},
 	}
 }
 
-// The engine on the client's own records, and on batches both ways.
-const (
-	byRecord = "Millrace by the client's records"
-	byBatch  = "Millrace by batches both ways"
-)
+// The engine on the client's own records.
+const byRecord = "Millrace by the client's records"
 
 // tunings are the rows of what ARCHITECTURE.md says about Go's settings.
 func tunings(bin string) []side {
@@ -149,11 +144,8 @@ func millrace(b *bench, s side, w workload, n *node, data string) []string {
 		profile = filepath.Join(b.profs, strings.ReplaceAll(s.String()+" "+w.topology+" "+w.stores, " ", "-"))
 	}
 	argv := append([]string{filepath.Join(b.bin, "bench-app")}, b.flags(w, n, data)...)
-	switch s.name {
-	case byRecord:
+	if s.name == byRecord {
 		argv = append([]string{"env", link.Env + "=" + link.Records}, argv...)
-	case byBatch:
-		argv = append([]string{"env", link.Env + "=" + link.Batches}, argv...)
 	}
 	if n.name == inside {
 		argv = append(argv, "-broker", n.dir)

@@ -38,7 +38,7 @@ func cluster(t *testing.T) *kfake.Cluster {
 func open(t *testing.T, c *kfake.Cluster, byRecord bool) *link.Kafka {
 	t.Helper()
 	k, err := link.Open(link.Config{
-		Brokers: c.ListenAddrs(), Group: "g", ByRecord: byRecord, FetchBatches: !byRecord, Linger: time.Millisecond,
+		Brokers: c.ListenAddrs(), Group: "g", ByRecord: byRecord, Linger: time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -52,14 +52,10 @@ type Config struct {
 	// Extra is an escape to franz-go: options that are applied last.
 	Extra []kgo.Opt
 
-	// ByRecord sends through the client's own records, which costs more than batches do. Extra
-	// options that only the client's own way of sending knows make it send so, and [Env] set to
-	// [Records] in the environment has the same effect.
+	// ByRecord sends and fetches through the client's own records, which costs more than
+	// batches do. Extra options that only the client's own ways know have it go so, too, and
+	// [Env] set to [Records] in the environment has the same effect.
 	ByRecord bool
-	// FetchBatches has members fetch batches by requests of their own, unless ByRecord is set: it
-	// costs less, and was seen to stand still, rarely, when two members share a topic.
-	// [Env] set to [Batches] has the same effect.
-	FetchBatches bool
 }
 
 // Env is the environment variable that chooses how all links go, for a comparison, and for
@@ -67,7 +63,6 @@ type Config struct {
 const (
 	Env     = "MILLRACE_LINK"
 	Records = "records"
-	Batches = "batches"
 )
 
 // NoLinger is the Linger of who wants each record sent at once.

@@ -269,7 +269,6 @@ func TestAMemberOutlivesItsConnections(t *testing.T) {
 // the broker would.
 func TestAPartitionThatBeginsToFlowWaitsForNoOther(t *testing.T) {
 	cfg := bundled(t)
-	cfg.FetchBatches = true
 	cfg.Extra = []kgo.Opt{kgo.FetchMaxWait(5 * time.Minute)}
 	k := open(t, cfg)
 	create(t, k, "calm", 2, nil)
@@ -291,7 +290,6 @@ func TestAPartitionThatBeginsToFlowWaitsForNoOther(t *testing.T) {
 // What was polled is where it belongs before partitions change hands.
 func TestNoHandlerRunsBeforeWhatWasPolledIsDelivered(t *testing.T) {
 	cfg := bundled(t)
-	cfg.FetchBatches = true
 	k := open(t, cfg)
 	create(t, k, "held", 1, nil)
 	number(t, k, link.Partition{Topic: "held"}, 0, 1)

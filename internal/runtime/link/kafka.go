@@ -83,7 +83,6 @@ func Open(cfg Config) (*Kafka, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.ByRecord = cfg.ByRecord || os.Getenv(Env) == Records
-	cfg.FetchBatches = cfg.FetchBatches || os.Getenv(Env) == Batches
 	if cfg.MaxRecordBytes == 0 {
 		cfg.MaxRecordBytes = DefaultMaxRecordBytes
 	}

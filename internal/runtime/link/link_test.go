@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,11 @@ import (
 	"github.com/millrace/millrace/internal/runtime/link"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Tests say themselves which way the link is to go.
+func TestMain(m *testing.M) {
+	os.Unsetenv(link.Env)
+	goleak.VerifyTestMain(m)
+}
 
 // onBrokers runs a test on the bundled broker and on Apache Kafka, by batches and by the
 // client's records.

@@ -90,8 +90,8 @@ func (k *Kafka) Join(cfg MemberConfig) (Member, error) {
 	return m, nil
 }
 
-// intake is the client's own records, unless it is to be batches and no option of the client's
-// needs its own way: a rack, by which it picks the replica (KIP-392), or a hook that is told of fetches.
+// intake is one of batches, unless an option of the client's needs its own way: a rack, by which
+// it picks the replica (KIP-392), or a hook that is told of fetches.
 func (k *Kafka) intake(cfg *MemberConfig) intake {
 	size := newFetchSize(cfg.FetchMemory, cfg.PartitionMemory)
 	rack, _ := k.main.OptValue(kgo.Rack).(string)
@@ -102,7 +102,7 @@ func (k *Kafka) intake(cfg *MemberConfig) intake {
 		}
 		return false
 	})
-	if k.cfg.ByRecord || !k.cfg.FetchBatches || rack != "" || told {
+	if k.cfg.ByRecord || rack != "" || told {
 		return &records{size: size}
 	}
 	return newFetcher(k, size, cfg.FetchMemory)

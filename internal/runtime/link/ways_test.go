@@ -21,15 +21,14 @@ func TestOptionsOfTheClientKeepTheirMeaning(t *testing.T) {
 		cfg         Config
 		send, fetch bool // in batches
 	}{
-		"none":        {Config{}, true, false},
-		"fetch":       {Config{FetchBatches: true}, true, true},
-		"compression": {Config{Extra: []kgo.Opt{kgo.ProducerBatchCompression(kgo.Lz4Compression())}, FetchBatches: true}, true, true},
-		"hooks":       {Config{Extra: []kgo.Opt{kgo.WithHooks(told{})}, FetchBatches: true}, false, false},
-		"rack":        {Config{Extra: []kgo.Opt{kgo.Rack("r")}, FetchBatches: true}, true, false},
-		"acks":        {Config{Extra: []kgo.Opt{kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite()}, FetchBatches: true}, false, true},
-		"partitioner": {Config{Extra: []kgo.Opt{kgo.RecordPartitioner(kgo.RoundRobinPartitioner())}, FetchBatches: true}, false, true},
-		"delivery":    {Config{Extra: []kgo.Opt{kgo.RecordDeliveryTimeout(time.Minute)}, FetchBatches: true}, false, true},
-		"by record":   {Config{ByRecord: true, FetchBatches: true}, false, false},
+		"none":        {Config{}, true, true},
+		"compression": {Config{Extra: []kgo.Opt{kgo.ProducerBatchCompression(kgo.Lz4Compression())}}, true, true},
+		"hooks":       {Config{Extra: []kgo.Opt{kgo.WithHooks(told{})}}, false, false},
+		"rack":        {Config{Extra: []kgo.Opt{kgo.Rack("r")}}, true, false},
+		"acks":        {Config{Extra: []kgo.Opt{kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite()}}, false, true},
+		"partitioner": {Config{Extra: []kgo.Opt{kgo.RecordPartitioner(kgo.RoundRobinPartitioner())}}, false, true},
+		"delivery":    {Config{Extra: []kgo.Opt{kgo.RecordDeliveryTimeout(time.Minute)}}, false, true},
+		"by record":   {Config{ByRecord: true}, false, false},
 	}
 	t.Setenv(Env, "")
 	for name, tt := range tests {
