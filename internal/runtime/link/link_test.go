@@ -28,7 +28,9 @@ import (
 
 // Tests say themselves which way the link is to go.
 func TestMain(m *testing.M) {
-	os.Unsetenv(link.Env)
+	if err := os.Unsetenv(link.Env); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 
