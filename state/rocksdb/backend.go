@@ -12,9 +12,9 @@
 // and filters of their tables are charged. Outside of it are some 100 KiB a DB, what a
 // flush or a compaction has in its hands (two run at a time, a few MiB each), and what
 // the C library keeps of what was freed. With glibc that would grow with the number of
-// threads: [At] has malloc make no more arenas, and give back at once what is large, for
-// the whole process, unless MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD_,
-// MALLOC_TRIM_THRESHOLD_ or GLIBC_TUNABLES say otherwise.
+// threads: a program with this package has one arena of malloc, and [At] has it give back
+// at once what is large, for the whole process, unless MALLOC_ARENA_MAX,
+// MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ or GLIBC_TUNABLES say otherwise.
 package rocksdb
 
 import (

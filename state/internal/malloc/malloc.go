@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Tune keeps glibc's malloc from holding on to much of what is freed. By itself it makes
-// up to eight arenas a processor, each with holes of its own, and raises the size from
-// which it asks the system for memory that it gives back, up to 32 MiB: a cache of 96 MiB
-// was seen to take 250. Arenas that are there already stay, so this is called before
-// much has begun. It is for the whole process, and may be called again. Other C libraries
-// are left alone. MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and
-// GLIBC_TUNABLES in the environment win.
+// Tune keeps glibc's malloc from holding on to much of what is freed. By itself it
+// raises the size from which it asks the system for memory that it gives back, up to
+// 32 MiB: a cache of 96 MiB was seen to take 250. It is for the whole process, and may
+// be called again. That there is one arena, where glibc makes up to eight a processor,
+// each with holes of its own, is said when the program is loaded: a thread keeps the one
+// it has first. Other C libraries are left alone. MALLOC_ARENA_MAX,
+// MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and GLIBC_TUNABLES in the environment win.
 func Tune() { tune() }
 
 // trimEvery is how long the holes in what is held may grow.

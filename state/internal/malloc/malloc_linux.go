@@ -9,12 +9,12 @@ package malloc
 #ifdef __GLIBC__
 #include <malloc.h>
 
-enum { arena_max = M_ARENA_MAX, mmap_threshold = M_MMAP_THRESHOLD, trim_threshold = M_TRIM_THRESHOLD };
+enum { mmap_threshold = M_MMAP_THRESHOLD, trim_threshold = M_TRIM_THRESHOLD };
 
 static void set(int param, int value) { mallopt(param, value); }
 static void trim(void) { malloc_trim(0); }
 #else
-enum { arena_max, mmap_threshold, trim_threshold };
+enum { mmap_threshold, trim_threshold };
 
 static void set(int param, int value) {}
 static void trim(void) {}
@@ -44,7 +44,6 @@ func tune() {
 		env          string
 		param, value C.int
 	}{
-		{"MALLOC_ARENA_MAX", C.arena_max, 1},
 		{"MALLOC_MMAP_THRESHOLD_", C.mmap_threshold, 32 << 10},
 		{"MALLOC_TRIM_THRESHOLD_", C.trim_threshold, 1 << 20},
 	} {
