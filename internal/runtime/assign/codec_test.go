@@ -198,7 +198,7 @@ func FuzzDecodeAssignment(f *testing.F) {
 		}
 		p := assign.Plan{
 			FollowUp: a.FollowUp, Warming: a.Warming, View: a.View,
-			Shares: []assign.Share{{Release: a.Release, Standby: a.Standby, Warmup: a.Warmup}},
+			Shares: []assign.Share{{Release: a.Release, Heard: a.Heard, Standby: a.Standby, Warmup: a.Warmup}},
 		}
 		again, err := assign.DecodeAssignment(p.Encode()[0])
 		if err != nil {
