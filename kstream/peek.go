@@ -10,9 +10,12 @@ import (
 // Peek calls look for each record and lets it pass: to log, count or debug.
 // After a crash a record may be looked at again.
 func (s *KStream[K, V]) Peek(look func(processor.Record[K, V])) *KStream[K, V] {
-	out := then(s, "peek", func(r processor.Record[K, V], next flow.Next[K, V]) error {
-		look(r)
-		return next(r)
+	out := then(s, "peek", func(here flow.Place, next flow.Next[K, V]) flow.Next[K, V] {
+		return func(r processor.Record[K, V]) error {
+			here.Enter()
+			look(r)
+			return next(r)
+		}
 	})
 	return of(out.Same(s.end))
 }

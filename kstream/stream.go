@@ -33,14 +33,11 @@ func (s *KStream[K, V]) Values(values serde.Serde[V]) *KStream[K, V] {
 	return &next
 }
 
-// then adds an operator behind s whose step ends with a call of next, if it has one.
-func then[K, V, K2, V2 any](s *KStream[K, V], op string, step func(r processor.Record[K, V], next flow.Next[K2, V2]) error) flow.Stream[K2, V2] {
+// then adds an operator behind s that ends with a call of next, if it has one. build
+// gives its entry, which begins with here.Enter().
+func then[K, V, K2, V2 any](s *KStream[K, V], op string, build func(here flow.Place, next flow.Next[K2, V2]) flow.Next[K, V]) flow.Stream[K2, V2] {
 	return flow.Step(s.end, op, func(env plan.Env, n *plan.Node, next flow.Next[K2, V2]) flow.Next[K, V] {
-		at, id := env.At(), int32(n.ID)
-		return func(r processor.Record[K, V]) error {
-			*at = id
-			return step(r, next)
-		}
+		return build(flow.PlaceOf(env, n), next)
 	})
 }
 

@@ -27,16 +27,16 @@ func Aggregate[K, V, A any](in flow.Stream[K, V], op, name string, step Step[V, 
 	def := keyValue(in.T, name, keys, values)
 	need := &oldNeed{}
 	a := aggregation[K, V, A]{step: step, nullKey: keys.IsNull, nullValue: in.NullValue()}
-	out := flow.Then(in, op, name, func(env plan.Env, n *plan.Node, next flow.Next[K, flow.Change[A]]) flow.Next[K, V] {
+	out := flow.Step(in, op, func(env plan.Env, n *plan.Node, next flow.Next[K, flow.Change[A]]) flow.Next[K, V] {
 		store := env.Store(name).(*state.KeyValueStore[K, A])
 		if o.emit == window.OnCommit {
 			results := flow.Guard(env, n, next)
 			env.AtCommit(n, func() error { return emitDirty(store, need, results) })
-			next = func(processor.Record[K, flow.Change[A]]) error { return nil }
+			next = nil
 		}
 		return a.entry(env, n, store, next)
 	}, def)
-	out.Keys = keys
+	out.Keys, out.Node.Name = keys, name
 	return &KTable[K, A]{changes: out, values: values, old: need, rows: storeRows[K, A](name), stores: []*plan.Store{def}}
 }
 
@@ -47,9 +47,11 @@ type aggregation[K, V, A any] struct {
 	nullValue func(V) bool // nil where V has no null
 }
 
-// entry is the aggregation in one task.
+// entry is the aggregation in one task. Without next nothing is sent on.
 func (a aggregation[K, V, A]) entry(env plan.Env, n *plan.Node, store *state.KeyValueStore[K, A], next flow.Next[K, flow.Change[A]]) flow.Next[K, V] {
+	here := flow.PlaceOf(env, n)
 	return func(r processor.Record[K, V]) error {
+		here.Enter()
 		if a.nullKey != nil && a.nullKey(r.Key) {
 			env.Drop(n, "null key")
 			return nil
@@ -68,6 +70,9 @@ func (a aggregation[K, V, A]) entry(env plan.Env, n *plan.Node, store *state.Key
 		}
 		now := a.step(old, r.Value)
 		set(store, c, now, ts)
+		if next == nil {
+			return nil
+		}
 		return next(processor.Record[K, flow.Change[A]]{
 			Key: r.Key, Value: flow.Change[A]{Old: old, New: now}, Timestamp: ts, Headers: r.Headers,
 		})

@@ -115,6 +115,12 @@ func (s *KeyValueStore[K, V]) EachDirty(fn func(key K, c *Cell[V]) error) error 
 
 // encodeKey sets keyBuf.
 func (s *KeyValueStore[K, V]) encodeKey(key K) error {
+	if s.keys.IsNull == nil { // without the calls below
+		if b, err := s.keys.Append(s.c.keyBuf[:0], key); err == nil {
+			s.c.keyBuf = b
+			return nil
+		}
+	}
 	b, err := appendKey(s.c.keyBuf[:0], s.keys, key)
 	if err != nil {
 		return s.c.failed(err)

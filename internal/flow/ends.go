@@ -29,7 +29,11 @@ func SourceAt[K, V any](t *processor.Topology, topic string, internal bool, keys
 	}
 	n.Input = func(env plan.Env, outs []any) (plan.Input, error) {
 		s := source[K, V]{env: env, node: n, keys: keys, values: values, time: time, next: Fan[K, V](env, n, outs)}
-		return plan.Input{Decode: s.decode, Run: s.run}, nil
+		in := plan.Input{Decode: s.decode, Run: s.run}
+		if time == nil {
+			in.Take = s.take
+		}
+		return in, nil
 	}
 	return Stream[K, V]{T: t, Node: t.Graph().Add(n), Keys: keys, Values: values}
 }
@@ -79,13 +83,29 @@ func (s *source[K, V]) run() error {
 	return s.next(s.record)
 }
 
+// take is decode and run in one: the record stays where the processor has it.
+func (s *source[K, V]) take(r *plan.Raw, partitionTime, streamTime *int64) (bool, error) {
+	if r.Key == nil && s.keys.IsNull == nil || r.Value == nil && s.values.IsNull == nil {
+		return false, nil
+	}
+	key, err := s.keys.Decode(r.Key)
+	if err != nil {
+		return true, &plan.DecodeError{Err: fmt.Errorf("decode the key: %w", err)}
+	}
+	value, err := s.values.Decode(r.Value)
+	if err != nil {
+		return true, &plan.DecodeError{Err: fmt.Errorf("decode the value: %w", err)}
+	}
+	*partitionTime, *streamTime = max(*partitionTime, r.Timestamp), max(*streamTime, r.Timestamp)
+	return true, s.next(processor.Record[K, V]{Key: key, Value: value, Timestamp: r.Timestamp, Headers: r.Headers})
+}
+
 // Sink adds a sink behind s that writes a topic. value gives what is written
 // for a record: the stream's value, or a table's new one.
 func Sink[K, V, W any](s Stream[K, V], topic string, internal bool, keys serde.Serde[K], values serde.Serde[W], value func(V) (W, bool)) *plan.Node {
 	n := &plan.Node{Kind: plan.Sink, Op: "sink", Site: plan.Site(), Topic: topic, Internal: internal}
 	n.Make = func(env plan.Env, _ []any) (any, error) {
-		out := env.Output(n)
-		return output(env, n, keys, values, value, func(processor.Record[K, V]) (plan.Output, error) { return out, nil }), nil
+		return output(env, n, keys, values, value, env.Output(n), nil), nil
 	}
 	return s.T.Graph().Add(n, s.Node)
 }
@@ -112,7 +132,7 @@ func PartitionedSink[K, V any](s Stream[K, V], topic string, keys serde.Serde[K]
 			}
 			return outs[p], nil
 		}
-		return output(env, n, keys, values, func(v V) (V, bool) { return v, true }, to), nil
+		return output(env, n, keys, values, func(v V) (V, bool) { return v, true }, nil, to), nil
 	}
 	return s.T.Graph().Add(n, s.Node)
 }
@@ -134,39 +154,41 @@ func DynamicSink[K, V any](s Stream[K, V], keys serde.Serde[K], values serde.Ser
 			}
 			return out, nil
 		}
-		return output(env, n, keys, values, func(v V) (V, bool) { return v, true }, to), nil
+		return output(env, n, keys, values, func(v V) (V, bool) { return v, true }, nil, to), nil
 	}
 	return s.T.Graph().Add(n, s.Node)
 }
 
-// output encodes into two buffers of the task's: Output copies what it is given.
-func output[K, V, W any](env plan.Env, n *plan.Node, keys serde.Serde[K], values serde.Serde[W], value func(V) (W, bool), to func(processor.Record[K, V]) (plan.Output, error)) Next[K, V] {
-	var kbuf, vbuf []byte
-	at, id := env.At(), int32(n.ID)
+// output encodes records and sends them to out, or where to says.
+func output[K, V, W any](env plan.Env, n *plan.Node, keys serde.Serde[K], values serde.Serde[W], value func(V) (W, bool), out plan.Output, to func(processor.Record[K, V]) (plan.Output, error)) Next[K, V] {
+	kenc, venc := &encoder[K]{serde: keys, what: "key"}, &encoder[W]{serde: values, what: "value"}
+	here := PlaceOf(env, n)
 	failed := func(err error) error {
 		_, err = env.Failed(n, plan.Producing, 0, err)
 		return err
 	}
 	return func(r processor.Record[K, V]) error {
-		*at = id
-		var key, val []byte
-		var err error
-		if key, kbuf, err = Encode(&keys, kbuf, r.Key, "key"); err != nil {
+		here.Enter()
+		key, err := kenc.encode(r.Key)
+		if err != nil {
 			return failed(err)
 		}
+		var val []byte
 		if w, ok := value(r.Value); ok {
-			if val, vbuf, err = Encode(&values, vbuf, w, "value"); err != nil {
+			if val, err = venc.encode(w); err != nil {
 				return failed(err)
 			}
 		}
 		if r.Timestamp < 0 {
 			return failed(fmt.Errorf("timestamp %d is negative", r.Timestamp))
 		}
-		out, err := to(r)
-		if err != nil {
-			return failed(err)
+		way := out
+		if to != nil {
+			if way, err = to(r); err != nil {
+				return failed(err)
+			}
 		}
-		if err := out(key, val, r.Timestamp, r.Headers); err != nil {
+		if err := way(key, val, r.Timestamp, r.Headers); err != nil {
 			if errors.Is(err, plan.ErrTooLarge) {
 				return failed(err)
 			}
@@ -174,6 +196,31 @@ func output[K, V, W any](env plan.Env, n *plan.Node, keys serde.Serde[K], values
 		}
 		return nil
 	}
+}
+
+// An encoder encodes into a buffer of its own: Output copies what it is given.
+type encoder[T any] struct {
+	serde serde.Serde[T]
+	what  string // in errors
+	buf   []byte
+}
+
+// encode gives the bytes of v until the next call, nil for a null.
+func (e *encoder[T]) encode(v T) ([]byte, error) {
+	if e.serde.IsNull != nil && e.serde.IsNull(v) {
+		return nil, nil
+	}
+	b, err := e.serde.Append(e.buf[:0], v)
+	if err != nil {
+		return nil, fmt.Errorf("encode the %s: %w", e.what, err)
+	}
+	if b == nil {
+		b = []byte{} // present, though of no bytes
+	}
+	if cap(b) > cap(e.buf) {
+		e.buf = b
+	}
+	return b, nil
 }
 
 // Repartition sends s through a topic of the application's own, so that records

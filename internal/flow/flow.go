@@ -6,8 +6,6 @@
 package flow
 
 import (
-	"fmt"
-
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/opt"
 	"github.com/millrace/millrace/processor"
@@ -136,13 +134,25 @@ func ThenAside[K, V, K2, V2 any](s Stream[K, V], op, name, aside string, use fun
 
 // Step is Then for an operator that notes by itself, at each record, that it is the
 // one that runs, as [plan.Env.At] says: it saves a call.
-func Step[K, V, K2, V2 any](s Stream[K, V], op string, build func(env plan.Env, n *plan.Node, next Next[K2, V2]) Next[K, V]) Stream[K2, V2] {
-	n := &plan.Node{Kind: plan.Operator, Op: op, Site: plan.Site()}
+func Step[K, V, K2, V2 any](s Stream[K, V], op string, build func(env plan.Env, n *plan.Node, next Next[K2, V2]) Next[K, V], stores ...*plan.Store) Stream[K2, V2] {
+	n := &plan.Node{Kind: plan.Operator, Op: op, Site: plan.Site(), Stores: stores}
 	n.Make = func(env plan.Env, outs []any) (any, error) {
 		return build(env, n, Fan[K2, V2](env, n, outs)), nil
 	}
 	return Stream[K2, V2]{T: s.T, Node: s.T.Graph().Add(n, s.Node), Rekeyed: s.Rekeyed}
 }
+
+// A Place notes that a node runs, for an operator of [Step].
+type Place struct {
+	at *int32
+	id int32
+}
+
+// PlaceOf is that of n.
+func PlaceOf(env plan.Env, n *plan.Node) Place { return Place{env.At(), int32(n.ID)} }
+
+// Enter notes it.
+func (p Place) Enter() { *p.at = p.id }
 
 // KeySerde is the encoding of s's keys, found by type if none was given. A type
 // without one becomes an error of the topology.
@@ -184,20 +194,4 @@ func (s Stream[K, V]) NullValue() func(V) bool {
 func (s Stream[K, V]) Same(from Stream[K, V]) Stream[K, V] {
 	s.Keys, s.Values = from.Keys, from.Values
 	return s
-}
-
-// Encode writes v into buf's memory and returns the bytes, nil for a null, and
-// the buffer to use next time.
-func Encode[T any](s *serde.Serde[T], buf []byte, v T, what string) (bytes, next []byte, err error) {
-	if s.IsNull != nil && s.IsNull(v) {
-		return nil, buf, nil
-	}
-	b, err := s.Append(buf[:0], v)
-	if err != nil {
-		return nil, buf, fmt.Errorf("encode the %s: %w", what, err)
-	}
-	if b == nil {
-		b = []byte{} // present, though of no bytes
-	}
-	return b, b, nil
 }

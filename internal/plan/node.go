@@ -109,7 +109,20 @@ type Input struct {
 	Decode func(r *Raw, partitionTime int64) (timestamp int64, err error)
 	// Run passes on what Decode has read last.
 	Run func() error
+	// Take, if there is one, is both in one call: it reads a record whose time is its own
+	// and not negative, moves the two times up to that, and passes it on. taken is false
+	// for a record that it leaves to Decode and Run, nothing done. What went wrong before
+	// time moved is a [*DecodeError].
+	Take func(r *Raw, partitionTime, streamTime *int64) (taken bool, err error)
 }
+
+// A DecodeError says that the bytes of a record are not what they must be.
+type DecodeError struct{ Err error }
+
+func (e *DecodeError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *DecodeError) Unwrap() error { return e.Err }
 
 // Output appends one record to a sink's topic. Nil key or value is a null. It
 // copies key and value before it returns; headers must not change afterwards.

@@ -4,12 +4,9 @@ package runtime_test
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"maps"
-	"math/bits"
 	"math/rand/v2"
 	goruntime "runtime"
 	"slices"
@@ -22,6 +19,7 @@ import (
 	"github.com/millrace/millrace/internal/plan"
 	"github.com/millrace/millrace/internal/runtime"
 	"github.com/millrace/millrace/internal/runtime/link"
+	"github.com/millrace/millrace/internal/runtime/link/batch"
 	"github.com/millrace/millrace/internal/runtime/link/linktest"
 	"github.com/millrace/millrace/kstream"
 	"github.com/millrace/millrace/ktable"
@@ -47,11 +45,11 @@ func (k *nullLink) Join(cfg link.MemberConfig) (link.Member, error) {
 }
 
 // A feed is what the partitions of the input still have to bring. Its batches are
-// slices of records that it takes back once they are processed: what a link allocates
-// for what it fetches is the link's, and is measured with it.
+// slices of records that it takes back once they are processed, and brings again at
+// other offsets: what a link allocates and does for what it fetches is the link's, and
+// is measured with it.
 type feed struct {
-	records []plan.Raw // a batch of each partition, again and again
-	app     atomic.Pointer[runtime.App]
+	app atomic.Pointer[runtime.App]
 
 	mu        sync.Mutex
 	cond      *sync.Cond
@@ -61,6 +59,8 @@ type feed struct {
 }
 
 type feeding struct {
+	keys      [][]byte // each key is in one partition: that which a producer chooses
+	rand      *rand.Rand
 	paused    bool
 	next, end int64
 	out       []outBatch // oldest first
@@ -76,23 +76,37 @@ type outBatch struct {
 const (
 	feedBatch      = 4000 // records of a batch
 	feedPartitions = 4
+	feedValue      = 100 // bytes
+	feedRecord     = 9 + feedValue + batch.RecordCost
 )
 
 func newFeed(keys int) *feed {
 	f := &feed{owned: map[link.Partition]*feeding{}, committed: map[link.Partition]int64{}}
 	f.cond = sync.NewCond(&f.mu)
-	r := rand.New(rand.NewPCG(1, 1))
-	for p := range feedPartitions {
-		f.owned[link.Partition{Topic: "in", Num: int32(p)}] = &feeding{paused: true}
+	for p := range int32(feedPartitions) {
+		f.owned[link.Partition{Topic: "in", Num: p}] = &feeding{rand: rand.New(rand.NewPCG(1, uint64(p))), paused: true}
 	}
-	for i := range 8 * feedBatch {
-		value := make([]byte, 100)
-		value[0] = "0123456789"[i%10]
-		f.records = append(f.records, plan.Raw{
-			Key: fmt.Appendf(nil, "k%08d", r.IntN(keys)), Value: value, Timestamp: int64(1_600_000_000_000 + i/10), Epoch: 1,
-		})
+	for i := range keys {
+		key := fmt.Appendf(nil, "k%08d", i)
+		s := f.owned[link.Partition{Topic: "in", Num: link.PartitionFor(key, feedPartitions)}]
+		s.keys = append(s.keys, key)
 	}
 	return f
+}
+
+// records makes those of a batch, any keys of the partition, with their bytes side by
+// side as in what is fetched.
+func (s *feeding) records() []plan.Raw {
+	records, data := make([]plan.Raw, feedBatch), make([]byte, feedBatch*(len(s.keys[0])+feedValue))
+	for i := range records {
+		key := s.keys[s.rand.IntN(len(s.keys))]
+		n := copy(data, key)
+		end := n + feedValue
+		data[n] = "0123456789"[i%10]
+		records[i] = plan.Raw{Key: data[:n:n], Value: data[n:end:end], Timestamp: int64(1_600_000_000_000 + i/10), Epoch: 1}
+		data = data[end:]
+	}
+	return records
 }
 
 // run brings so many records, a multiple of the partitions' number, and waits until
@@ -140,7 +154,7 @@ func (m *nullMember) Poll(ctx context.Context) ([]link.Batch, error) {
 		var batches []link.Batch
 		for p, s := range f.owned {
 			if n := min(feedBatch, s.end-s.next); n > 0 && !s.paused {
-				batches = append(batches, f.batch(p, s, n))
+				batches = append(batches, s.batch(p, n))
 			}
 		}
 		if len(batches) > 0 {
@@ -174,19 +188,18 @@ func (s *feeding) takeBack(at int64) {
 	}
 }
 
-func (f *feed) batch(p link.Partition, s *feeding, n int64) link.Batch {
-	at := int(s.next/feedBatch) % (len(f.records) / feedBatch) * feedBatch
-	b := link.Batch{Partition: p, End: s.end, Bytes: n * 200}
+func (s *feeding) batch(p link.Partition, n int64) link.Batch {
 	if len(s.spare) == 0 {
-		s.spare = append(s.spare, make([]plan.Raw, feedBatch))
+		s.spare = append(s.spare, s.records())
 	}
-	b.Records, s.spare = s.spare[len(s.spare)-1][:n], s.spare[:len(s.spare)-1]
-	s.out = append(s.out, outBatch{b.Records, s.next + n})
+	var all []plan.Raw
+	all, s.spare = s.spare[len(s.spare)-1], s.spare[:len(s.spare)-1]
+	b := link.Batch{Partition: p, Records: all[:n], End: s.end, Bytes: n * feedRecord}
 	for i := range b.Records {
-		b.Records[i] = f.records[at+i]
 		b.Records[i].Offset = s.next
 		s.next++
 	}
+	s.out = append(s.out, outBatch{all, s.next})
 	return b
 }
 
@@ -221,42 +234,23 @@ func (m *nullMember) Commit(_ context.Context, offsets map[link.Partition]link.P
 	return nil
 }
 
-// A nullLane encodes records as those of a batch of format 2 are.
-type nullLane struct {
-	buf   []byte
-	first int64 // timestamp
-	n     int64
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// A nullLane encodes records into batches as a link does, and throws them away.
+type nullLane struct{ batch.Builder }
 
 func (l *nullLane) Append(_ *link.Dest, key, value []byte, timestamp int64, headers []plan.Header) error {
-	if l.n == 0 {
-		l.first = timestamp
-	}
-	body := 1 + varintLen(timestamp-l.first) + varintLen(l.n) + varintLen(int64(len(key))) + len(key) +
-		varintLen(int64(len(value))) + len(value) + varintLen(int64(len(headers)))
-	b := binary.AppendVarint(l.buf, int64(body))
-	b = append(b, 0)
-	b = binary.AppendVarint(b, timestamp-l.first)
-	b = binary.AppendVarint(b, l.n)
-	b = append(binary.AppendVarint(b, int64(len(key))), key...)
-	b = append(binary.AppendVarint(b, int64(len(value))), value...)
-	l.buf = binary.AppendVarint(b, int64(len(headers)))
-	l.n++
-	if len(l.buf) >= 1<<20 {
+	l.Add(key, value, timestamp, headers)
+	if l.Len() >= 1<<20 {
 		l.send()
 	}
 	return nil
 }
 
-// varintLen is the length of a number as AppendVarint writes it.
-func varintLen(v int64) int { return (bits.Len64(uint64(v<<1^v>>63)|1) + 6) / 7 }
-
 // send is where a batch would go out: with its checksum.
 func (l *nullLane) send() {
-	goruntime.KeepAlive(crc32.Checksum(l.buf, castagnoli))
-	l.buf, l.n = l.buf[:0], 0
+	if l.Records() > 0 {
+		goruntime.KeepAlive(l.Finish(batch.Producer{}, 0, nil, nil))
+	}
+	l.Reset()
 }
 
 func (l *nullLane) Barrier(done func(error)) {

@@ -392,7 +392,7 @@ func (o deadOutputs) Output(topic string) plan.Output {
 	if g.lane == nil {
 		g.lane = g.app.cluster.Lane()
 	}
-	send := g.app.output(func() link.Lane { return g.lane }, topic, link.AnyPartition)
+	send := g.app.output(&g.lane, topic, link.AnyPartition)
 	return func(key, value []byte, timestamp int64, headers []plan.Header) error {
 		g.buried = true
 		return send(key, value, timestamp, headers)

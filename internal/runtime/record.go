@@ -4,6 +4,7 @@ package runtime
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,6 +17,9 @@ type input struct {
 	topic    string
 	sources  []source // in the order of the graph: each gets every record
 	extracts bool     // the time of a record is known only when it is decoded
+	first    int32    // ID of the first source
+	// straight is the Take of the only source; nil: there are several, or it has none.
+	straight func(r *plan.Raw, partitionTime, streamTime *int64) (bool, error)
 
 	buf     []plan.Raw
 	done    int      // of buf, processed
@@ -65,6 +69,9 @@ func (t *Task) buildInput(in *input) error {
 		if s.in, err = s.node.Input(env{t}, t.outs[s.node]); err != nil {
 			return fmt.Errorf("%s: %w", describe(s.node), err)
 		}
+	}
+	if len(in.sources) == 1 && !in.extracts {
+		in.straight, in.first = in.sources[0].in.Take, int32(in.sources[0].node.ID)
 	}
 	return nil
 }
@@ -127,12 +134,24 @@ func (t *Task) guarded(in *input, n int) (err error) {
 	for in.done < n {
 		r := &in.buf[in.done]
 		t.current.Raw = r
-		for ; t.src < len(in.sources); t.src++ {
-			if err := t.take(in, &in.sources[t.src], r); err != nil {
-				return err
+		taken := false
+		if in.straight != nil && t.src == 0 && r.Timestamp >= 0 {
+			var err error
+			t.at = in.first
+			if taken, err = in.straight(r, &in.time, &t.streamTime); err != nil {
+				if err = t.refused(in.sources[0].node, err); err != nil {
+					return err
+				}
 			}
 		}
-		t.src = 0
+		if !taken {
+			for ; t.src < len(in.sources); t.src++ {
+				if err := t.take(in, &in.sources[t.src], r); err != nil {
+					return err
+				}
+			}
+			t.src = 0
+		}
 		in.done++
 		t.records++
 		if len(t.streamPuncts.list) > 0 && t.streamPuncts.due <= t.streamTime {
@@ -142,6 +161,15 @@ func (t *Task) guarded(in *input, n int) (err error) {
 		}
 	}
 	return nil
+}
+
+// refused is for what a source's Take answered.
+func (t *Task) refused(n *plan.Node, err error) error {
+	if e, ok := errors.AsType[*plan.DecodeError](err); ok {
+		_, err = t.failed(n, plan.Decoding, 0, e.Err)
+		return err
+	}
+	return t.told(err)
 }
 
 // take runs a record through one source: decode, move time, pass on.

@@ -105,11 +105,12 @@ func (o laneOutputs) Partitions(topic string) int32 {
 
 // OutputAt implements [PartitionedOutputs].
 func (o laneOutputs) OutputAt(topic string, partition int32) plan.Output {
-	return o.worker.app.output(func() link.Lane { return o.worker.lane }, topic, partition)
+	return o.worker.app.output(&o.worker.lane, topic, partition)
 }
 
-// output is the way to a partition by a lane, for records that the topic takes.
-func (a *App) output(lane func() link.Lane, topic string, partition int32) plan.Output {
+// output is the way to a partition by the lane that is in use, for records that the topic
+// takes.
+func (a *App) output(lane *link.Lane, topic string, partition int32) plan.Output {
 	d := link.NewDest(topic, partition)
 	limit := a.maxRecord(topic)
 	return func(key, value []byte, timestamp int64, headers []plan.Header) error {
@@ -118,7 +119,7 @@ func (a *App) output(lane func() link.Lane, topic string, partition int32) plan.
 				return fmt.Errorf("%w: up to %d bytes, and topic %q takes %d", plan.ErrTooLarge, n, topic, limit)
 			}
 		}
-		return lane().Append(d, key, value, timestamp, headers)
+		return (*lane).Append(d, key, value, timestamp, headers)
 	}
 }
 
