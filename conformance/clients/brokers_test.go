@@ -87,8 +87,9 @@ func buildBundled(t *testing.T) string {
 }
 
 // keeper runs a program for as long as standard input is open, so that it does
-// not outlive the test process, whatever ends that.
-const keeper = `"$@" </dev/null & program=$!; exec >/dev/null; read -r _; kill "$program"; wait "$program"`
+// not outlive the test process, whatever ends that. A line there is another signal
+// than SIGTERM to end it with: "-KILL".
+const keeper = `"$@" </dev/null & program=$!; exec >/dev/null; read -r signal; kill "${signal:--TERM}" "$program"; wait "$program"`
 
 // startBundled runs "millrace broker" as a process.
 func startBundled(t *testing.T) string {

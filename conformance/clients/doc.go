@@ -10,7 +10,9 @@
 // node. It is given the address of a broker without topics, and what it sees
 // becomes outcomes: JSON objects of a scenario, a step, and what was got, free
 // of ids and times that differ from run to run. Programs that do the same thing
-// name the step alike.
+// name the step alike. What a client can't do its program lacks; what comes next
+// to it has another name: kcat and kafka-go can't pause a partition, and are left
+// "unread" in its place.
 //
 // The outcomes of both brokers must be equal, and equal to those that
 // testdata/outcomes.jsonl holds for the program, which Apache Kafka has given

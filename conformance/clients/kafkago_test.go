@@ -26,11 +26,12 @@ func kafkaGo(ctx context.Context, t *testing.T, addr string, out *outcomes) {
 	s := &shared{ctx, "kafka-go", lib, out}
 	s.codecs()
 	s.basics()
+	out.scenario("unread", func(name string) error { return lib.unread(s, name) })
 	out.scenario("group eager", func(name string) error { return s.group(name, joining{}) })
 }
 
 // kafkaGoLib is segmentio/kafka-go as a library. It has neither idempotent
-// producers, nor static members, nor DeleteRecords.
+// producers, nor static members, nor DeleteRecords, nor pause.
 type kafkaGoLib struct {
 	ctx    context.Context //nolint:containedctx // one run
 	addr   net.Addr
@@ -199,6 +200,47 @@ func (l *kafkaGoLib) read(topic string, partition int, from int64, n, limit int)
 		all = append(all, r)
 	}
 	return all, nil
+}
+
+func (l *kafkaGoLib) paused(string) (before, after map[string]string, err error) {
+	return nil, nil, errLacks
+}
+
+// unread is the next to a pause: a reader that is not called, whose queue holds
+// one record, reads on where it was, and holds nobody up meanwhile.
+func (l *kafkaGoLib) unread(s *shared, scenario string) error {
+	name, err := s.create(scenario, 1)
+	if err != nil {
+		return err
+	}
+	var send []sent
+	for _, v := range unreadValues() {
+		send = append(send, sent{record: record{Value: &v}})
+	}
+	if err := errors.Join(l.produce(name, producing{}, send...)...); err != nil {
+		return err
+	}
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{l.addr.String()}, Topic: name, QueueCapacity: 1, MaxWait: 100 * time.Millisecond})
+	defer r.Close()
+	first, err := r.ReadMessage(l.ctx)
+	if err != nil {
+		return err
+	}
+	read := []string{string(first.Value)}
+	others, err := l.read(name, 0, 0, unreadCount, 0)
+	if err != nil {
+		return err
+	}
+	s.out.got(scenario, "read by another meanwhile", len(others))
+	for len(read) < unreadCount {
+		m, err := r.ReadMessage(l.ctx)
+		if err != nil {
+			return err
+		}
+		read = append(read, string(m.Value))
+	}
+	s.out.got(scenario, "in order when it is read on", slices.Equal(read, unreadValues()))
+	return nil
 }
 
 func (l *kafkaGoLib) commit(group, topic string, partition int, at int64, note string) error {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,6 +48,7 @@ func kcatProgram(ctx context.Context, t *testing.T, addr string, out *outcomes) 
 	out.scenario("large", k.large)
 	out.scenario("times", k.times)
 	out.scenario("idempotent", k.idempotent)
+	out.scenario("unread", k.unread)
 	out.scenario("metadata", k.metadata)
 	out.scenario("group eager", func(name string) error { return k.group(name, "range") })
 	out.scenario("group cooperative", func(name string) error { return k.group(name, "cooperative-sticky") })
@@ -217,6 +219,37 @@ func (k *kcat) idempotent(scenario string) error {
 	}
 	k.out.got(scenario, "in order", back == in.String())
 	return nil
+}
+
+// unread: kcat can't pause a partition. Where its output is not read, it stops
+// fetching when its queue is full; it goes on where it was, and holds nobody up.
+func (k *kcat) unread(scenario string) error {
+	name, err := k.create(scenario, 1)
+	if err != nil {
+		return err
+	}
+	want := strings.Join(unreadValues(), "\n") + "\n"
+	if _, err := k.run(want, "-P", "-t", name); err != nil {
+		return err
+	}
+	all := []string{"-C", "-t", name, "-o", "beginning", "-e", "-q"}
+	cmd := exec.CommandContext(k.ctx, "kcat", append([]string{
+		"-b", k.addr, "-X", "queued.max.messages.kbytes=64", "-X", "queued.min.messages=1", "-X", "fetch.message.max.bytes=65536",
+	}, all...)...)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	first := make([]byte, 1) // it has begun
+	_, err = io.ReadFull(stdout, first)
+	others, meanwhile := k.run("", all...)
+	k.out.got(scenario, "read by another meanwhile", strings.Count(others, "\n"))
+	rest, last := io.ReadAll(stdout)
+	k.out.got(scenario, "in order when it is read on", string(first)+string(rest) == want)
+	return errors.Join(err, meanwhile, last, cmd.Wait())
 }
 
 func (k *kcat) metadata(scenario string) error {

@@ -29,6 +29,9 @@ type library interface {
 	produce(topic string, o producing, records ...sent) []error
 	// read reads n records in order from an offset, with answers of at most limit bytes or 0.
 	read(topic string, partition int, from int64, n, limit int) ([]record, error)
+	// paused reads two partitions from their start while 0 is paused, until nothing
+	// more comes, then 0; it returns the first value of each that came.
+	paused(topic string) (before, after map[string]string, err error)
 	commit(group, topic string, partition int, at int64, note string) error
 	committed(group, topic string, partition int) (at int64, note string, err error)
 	join(group, topic string, o joining) (member, error)
@@ -272,5 +275,14 @@ func (s *shared) commits(scenario string) error {
 		return err
 	}
 	s.out.got(scenario, "first after seek", map[string]string{"0": *read[0].Value})
+	before, after, err := s.lib.paused(name)
+	switch {
+	case errors.Is(err, errLacks):
+		return nil
+	case err != nil:
+		return err
+	}
+	s.out.got(scenario, "first while 0 is paused", before)
+	s.out.got(scenario, "first after resume", after)
 	return nil
 }

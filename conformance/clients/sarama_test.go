@@ -188,6 +188,61 @@ func (l *saramaLib) read(topic string, partition int, from int64, n, limit int) 
 	return all, nil
 }
 
+// paused pauses a partition and opens it again at its start, where it stays
+// paused: so there is no fetch under way that brings something yet.
+func (l *saramaLib) paused(topic string) (before, after map[string]string, err error) {
+	c, err := sarama.NewConsumer([]string{l.addr}, l.config0())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.Close()
+	zero, err := c.ConsumePartition(topic, 0, groupEach)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.Pause(map[string][]int32{topic: {0}})
+	if err := zero.Close(); err != nil {
+		return nil, nil, err
+	}
+	if zero, err = c.ConsumePartition(topic, 0, 0); err != nil {
+		return nil, nil, err
+	}
+	defer zero.Close()
+	before = make(map[string]string)
+	for range 2 { // what 0 could bring comes with the second time at the latest
+		one, err := c.ConsumePartition(topic, 1, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		err = l.firsts(before, groupEach, one.Messages(), zero.Messages())
+		if err := errors.Join(err, one.Close()); err != nil {
+			return nil, nil, err
+		}
+	}
+	c.Resume(map[string][]int32{topic: {0}})
+	after = make(map[string]string)
+	return before, after, l.firsts(after, groupEach, zero.Messages(), nil)
+}
+
+// firsts notes the first value of each partition until n records have come of one;
+// beside it another may bring some.
+func (l *saramaLib) firsts(all map[string]string, n int, of, beside <-chan *sarama.ConsumerMessage) error {
+	for n > 0 {
+		var m *sarama.ConsumerMessage
+		select {
+		case m = <-of:
+			n--
+		case m = <-beside:
+		case <-l.ctx.Done():
+			return fmt.Errorf("%d records are missing: %w", n, l.ctx.Err())
+		}
+		if p := fmt.Sprint(m.Partition); all[p] == "" {
+			all[p] = string(m.Value)
+		}
+	}
+	return nil
+}
+
 func (l *saramaLib) commit(group, topic string, partition int, at int64, note string) error {
 	resp, err := l.admin.AlterConsumerGroupOffsets(group, map[string]map[int32]sarama.OffsetAndMetadata{
 		topic: {int32(partition): {Offset: at, Metadata: note, LeaderEpoch: -1}},

@@ -24,6 +24,8 @@ const (
 	groupParts = 4                        // partitions of a group's topic
 	groupEach  = 10                       // records in each of them
 	idempotent = 200                      // records of the idempotent producer
+	// 2 MB: more than one fetch brings, and than what lies between may hold.
+	unreadCount = 64
 	// A record without a key in a batch of its own takes 72 bytes more than its
 	// value: this one is max.message.bytes long, 1048588.
 	largestValue = 1_048_588 - 72
@@ -74,6 +76,15 @@ func codecValue(codec string, i int) string {
 	return fmt.Sprintf("%s %d %s", codec, i, strings.Repeat("abc", 100))
 }
 
+// unreadValues are those of the scenario "unread".
+func unreadValues() []string {
+	var all []string
+	for i := range unreadCount {
+		all = append(all, fmt.Sprintf("%02d %s", i, strings.Repeat("x", 32<<10)))
+	}
+	return all
+}
+
 // groupValues are all values of a group's topic, in order.
 func groupValues() []string {
 	var all []string
@@ -107,9 +118,9 @@ func code(err error) any {
 	return err.Error()
 }
 
-// until asks every 20 ms until ok holds, for at most a minute.
+// until asks every 20 ms until ok holds, for at most three minutes.
 func until(ctx context.Context, what string, ok func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
