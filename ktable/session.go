@@ -26,7 +26,7 @@ func AggregateSession[K, V, A any](in flow.Stream[K, V], op, name string, spec w
 	o := gather(options)
 	what := fmt.Sprintf("store %q", name)
 	keys, values := in.KeySerde(what), valuesOf[A](in.T, o, what)
-	w := state.SessionOptions{Retention: retention(in.T, o, spec.GapMs()+spec.GraceMs(), what)}
+	w := state.SessionOptions{Retention: retention(in.T, o, spec.GapMs()+spec.GraceMs(), what), Brief: o.emit != window.OnCommit}
 	def := in.T.Graph().AddStore(&plan.Store{
 		Name: name, Site: plan.Site(),
 		Open: func(base state.Base, opt state.Options) state.Store {

@@ -294,6 +294,7 @@ func (s *timedCore[V]) rowCell(t int64) (*Cell[V], error) {
 		s.void = Cell[V]{}
 		return &s.void, nil
 	}
+	s.c.index()
 	return s.c.cell()
 }
 
@@ -302,6 +303,9 @@ func (s *timedCore[V]) rowCell(t int64) (*Cell[V], error) {
 func (s *timedCore[V]) putRow(t int64, v V, ok bool, timestamp int64) (bool, error) {
 	if !s.c.clock.put(t) {
 		return false, nil
+	}
+	if s.c.shelf != nil {
+		return true, s.c.setRow(v, ok, timestamp)
 	}
 	c, err := s.c.blindCell()
 	if err != nil {

@@ -156,6 +156,9 @@ func (s *core[V]) fetch(w *wanted) error {
 func (s *core[V]) eachDirty(fn func(key []byte, c *Cell[V]) error) error {
 	for _, index := range s.dirty {
 		e := s.young.at(index)
+		if e.cell.state&cellFree != 0 {
+			continue
+		}
 		if err := fn(s.young.key(e), &e.cell); err != nil {
 			return err
 		}
@@ -293,6 +296,7 @@ func (s *core[V]) add(hash uint64, vlen uint32) *entry[V] {
 // turn drops the old generation; the young one becomes old, but for dirty entries:
 // they move to the new young one.
 func (s *core[V]) turn() {
+	s.settle()
 	s.old, s.young = s.young, newGeneration[V]()
 	for i, index := range s.dirty {
 		was := s.old.at(index)

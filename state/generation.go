@@ -24,6 +24,8 @@ const (
 	cellLoaded uint8 = 1 << iota // Value, Timestamp and OK say what the store holds
 	cellDirty                    // changed in the open layer; then always loaded and young
 	cellFresh                    // and there was nothing when the open layer began
+	cellLoose                    // and find does not know the entry: it is a row that the shelf leads to
+	cellFree                     // and the row is gone: the entry is for the next one
 )
 
 // entry is a cell with its key. It holds no pointer of its own, so that the
@@ -49,6 +51,7 @@ type generation[V any] struct {
 	slots  []uint64 // upper half of the hash | index + 1; 0 is free
 	chunks []*[chunkLen]entry[V]
 	n      int
+	used   int // of slots
 	keys   arena
 	bytes  int64 // memory of entries, slots, keys and estimated values
 	spare  int64 // what bytes was before a reset, at most: memory that is kept
@@ -90,16 +93,20 @@ func (g *generation[V]) key(e *entry[V]) []byte {
 // add makes an entry for a key that is not there. vlen is the memory its value takes
 // beside the entry.
 func (g *generation[V]) add(hash uint64, key []byte, vlen uint32) *entry[V] {
-	if g.n*4 >= len(g.slots)*3 {
-		g.grow()
-	}
+	e := g.addLoose(key, vlen)
+	g.link(hash, e)
+	return e
+}
+
+// addLoose is add for an entry that find is not to know.
+func (g *generation[V]) addLoose(key []byte, vlen uint32) *entry[V] {
 	if g.n/chunkLen == len(g.chunks) {
 		g.chunks = append(g.chunks, new([chunkLen]entry[V]))
 	}
 	index := uint32(g.n)
 	g.n++
 	e := g.at(index)
-	e.hash, e.klen, e.vlen, e.cell.index = hash, uint32(len(key)), vlen, index
+	e.klen, e.vlen, e.cell.index, e.cell.state = uint32(len(key)), vlen, index, cellLoose
 	if len(key) <= shortKey {
 		copy(e.key[:], key)
 	} else {
@@ -108,8 +115,18 @@ func (g *generation[V]) add(hash uint64, key []byte, vlen uint32) *entry[V] {
 		binary.LittleEndian.PutUint32(e.key[4:], off)
 	}
 	g.bytes += entryBytes(e)
-	g.put(hash, index)
 	return e
+}
+
+// link lets find know an entry.
+func (g *generation[V]) link(hash uint64, e *entry[V]) {
+	if g.used*4 >= len(g.slots)*3 {
+		g.grow()
+	}
+	e.hash = hash
+	e.cell.state &^= cellLoose
+	g.used++
+	g.put(hash, e.cell.index)
 }
 
 func (g *generation[V]) put(hash uint64, index uint32) {
@@ -124,7 +141,9 @@ func (g *generation[V]) put(hash uint64, index uint32) {
 func (g *generation[V]) grow() {
 	g.slots = make([]uint64, 2*len(g.slots))
 	for i := range g.n {
-		g.put(g.at(uint32(i)).hash, uint32(i))
+		if e := g.at(uint32(i)); e.cell.state&cellLoose == 0 {
+			g.put(e.hash, uint32(i))
+		}
 	}
 }
 
@@ -137,7 +156,7 @@ func (g *generation[V]) reset() {
 	clear(g.slots)
 	g.keys.reset()
 	g.spare = max(g.spare, g.bytes)
-	g.n, g.bytes = 0, 0
+	g.n, g.used, g.bytes = 0, 0, 0
 }
 
 // entryBytes is the memory of an entry with its share of the slots.

@@ -16,7 +16,7 @@ import (
 // by many goroutines.
 type Layer struct {
 	recs  []layerRec // in key order
-	index []uint32   // open addressing by hash: position in recs + 1, 0 is free
+	index []uint32   // open addressing by hash: position in recs + 1, 0 is free; nil: none, keys are looked for by halves
 	data  []byte     // of each record: key | timestamp int64 | value
 
 	gone   int       // how many of recs are tombstones
@@ -55,7 +55,11 @@ func (l *Layer) Each(fn func(c Change) error) error {
 	gone := make([]int, 0, l.gone)
 	var keys []byte // those of the changelog, which are not longer
 	if l.layout != nil {
-		keys = make([]byte, 0, len(l.data))
+		n := 0
+		for i := range l.recs {
+			n += int(l.recs[i].klen)
+		}
+		keys = make([]byte, 0, n)
 	}
 	emit := func(i int) error {
 		c := l.change(i)
@@ -127,6 +131,12 @@ func (l *Layer) body(i int) ([]byte, bool) {
 
 // find gives the position of key, -1 if the layer does not speak of it.
 func (l *Layer) find(hash uint64, key []byte) int {
+	if l.index == nil {
+		if i := l.seek(key); i < len(l.recs) && bytes.Equal(l.key(i), key) {
+			return i
+		}
+		return -1
+	}
 	mask := uint64(len(l.index) - 1)
 	for at := hash & mask; ; at = (at + 1) & mask {
 		i := int(l.index[at]) - 1

@@ -56,7 +56,9 @@ func (s *core[V]) snapshot(lower, upper []byte, o Order) []openItem[V] {
 	if s.order == nil {
 		s.order = btree.NewBTreeGOptions(lessKey, btree.Options{NoLocks: true})
 		for pos, index := range s.dirty {
-			s.order.Set(dirtyKey{s.young.key(s.young.at(index)), pos})
+			if e := s.young.at(index); e.cell.state&cellFree == 0 {
+				s.order.Set(dirtyKey{s.young.key(e), pos})
+			}
 		}
 	}
 	var items []openItem[V]

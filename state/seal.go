@@ -4,13 +4,11 @@ package state
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"math"
 	"reflect"
-	"slices"
 
 	"github.com/millrace/millrace/internal/invariant"
 )
@@ -25,7 +23,8 @@ func (s *core[V]) seal() (*Layer, error) {
 	if len(s.dirty) == 0 && !ticked {
 		return nil, nil
 	}
-	l := &Layer{recs: make([]layerRec, 0, len(s.dirty)+1), data: make([]byte, 0, s.dirtyData()), layout: s.layout}
+	live, gone := s.changes()
+	l := &Layer{recs: make([]layerRec, 0, len(live)+1), data: make([]byte, 0, s.dirtyData(live)), layout: s.layout}
 	if s.clock != nil {
 		l.rows, l.floor = s.clock.rows, s.clock.floor
 		s.encodeMarks(l, ticked)
@@ -33,37 +32,31 @@ func (s *core[V]) seal() (*Layer, error) {
 	if s.shelf != nil {
 		l.fresh = make([]bool, len(l.recs), cap(l.recs))
 	}
-	var gone []uint32 // nobody will look for them again: they need not be written
-	for _, index := range s.inKeyOrder() {
-		e := s.young.at(index)
-		if s.clock != nil && s.clock.gone(s.young.key(e), s.clock.floor) {
-			gone = append(gone, index)
-			continue
-		}
-		if !e.cell.OK && e.cell.state&cellFresh != 0 {
-			continue // it was put and removed, and nobody has seen it
-		}
-		if err := s.encode(l, e); err != nil {
+	for _, at := range s.inKeyOrder(live) {
+		if err := s.encode(l, s.young.at(at.index)); err != nil {
 			return nil, s.failed(fmt.Errorf("seal: %w", err))
 		}
 	}
-	l.index = makeIndex(l.recs)
+	if s.shelf == nil { // else hardly anybody looks
+		l.index = makeIndex(l.recs)
+	}
 	s.push(l)
 	if !s.flat && len(l.recs) > 0 {
 		s.typical = uint32(len(l.data) / len(l.recs))
 	}
-	for _, index := range s.dirty {
-		s.young.at(index).cell.state &^= cellDirty | cellFresh
-	}
-	for _, index := range gone {
-		s.young.at(index).unload() // Discard may turn the clock back
+	if s.shelf != nil {
+		s.young.reset() // rows are looked for in the shelf
+	} else {
+		for _, index := range s.dirty {
+			s.young.at(index).cell.state &^= cellDirty | cellFresh
+		}
+		for _, index := range gone {
+			s.young.at(index).unload() // Discard may turn the clock back
+		}
 	}
 	s.forgetDirty()
 	if s.clock != nil {
 		s.clock.sealed = s.clock.now
-	}
-	if s.shelf != nil {
-		s.young.reset() // rows are looked for in the shelf
 	}
 	s.memory()
 	return l, nil
@@ -83,55 +76,35 @@ func (s *core[V]) encodeMarks(l *Layer, changed bool) {
 	l.recs = append(l.recs, r)
 }
 
-// dirtyData estimates the data of the layer that the dirty entries make.
-func (s *core[V]) dirtyData() int {
-	n := 0
+// changes gives the dirty entries that are to be sealed, and those whose rows are gone:
+// nobody will look for them again.
+func (s *core[V]) changes() (live, gone []uint32) {
+	if s.clock == nil {
+		return s.dirty, nil
+	}
+	live = make([]uint32, 0, len(s.dirty))
 	for _, index := range s.dirty {
+		e := s.young.at(index)
+		switch {
+		case s.clock.gone(s.young.key(e), s.clock.floor):
+			gone = append(gone, index)
+		case !e.cell.OK && e.cell.state&cellFresh != 0: // it was put and removed, and nobody has seen it
+		default:
+			live = append(live, index)
+		}
+	}
+	return live, gone
+}
+
+// dirtyData estimates the data of the layer that dirty entries make, and the marks.
+func (s *core[V]) dirtyData(list []uint32) int {
+	n := len(marksKey) + stampLen + marksLen
+	for _, index := range list {
 		e := s.young.at(index)
 		n += int(e.klen) + stampLen + int(e.vlen)
 		if s.flat {
 			n += 8
 		}
-	}
-	return n
-}
-
-// inKeyOrder gives the dirty entries in order of their keys. Most comparisons are
-// settled by the first eight bytes behind what all of them begin with, which lie side
-// by side.
-func (s *core[V]) inKeyOrder() []uint32 {
-	type item struct {
-		head  uint64
-		index uint32
-	}
-	same := s.commonPrefix()
-	items := make([]item, len(s.dirty))
-	for i, index := range s.dirty {
-		items[i] = item{head(s.young.key(s.young.at(index))[same:]), index}
-	}
-	slices.SortFunc(items, func(a, b item) int {
-		if a.head != b.head {
-			return cmp.Compare(a.head, b.head)
-		}
-		return bytes.Compare(s.young.key(s.young.at(a.index)), s.young.key(s.young.at(b.index)))
-	})
-	sorted := make([]uint32, len(items))
-	for i := range items {
-		sorted[i] = items[i].index
-	}
-	return sorted
-}
-
-// commonPrefix is how many bytes the keys of all dirty entries begin with alike: the
-// segment, in stores whose rows have a time.
-func (s *core[V]) commonPrefix() int {
-	if len(s.dirty) == 0 {
-		return 0
-	}
-	first := s.young.key(s.young.at(s.dirty[0]))
-	n := len(first)
-	for _, index := range s.dirty[1:] {
-		n = alike(first[:n], s.young.key(s.young.at(index)))
 	}
 	return n
 }
@@ -151,6 +124,9 @@ func head(key []byte) uint64 {
 func (s *core[V]) encode(l *Layer, e *entry[V]) error {
 	r := layerRec{hash: e.hash, off: len(l.data), klen: e.klen, vlen: tombstone}
 	key := s.young.key(e)
+	if e.cell.state&cellLoose != 0 {
+		r.hash = s.hash(key)
+	}
 	l.data = append(l.data, key...)
 	if !e.cell.OK {
 		l.gone++
@@ -206,8 +182,13 @@ func (s *core[V]) commitUpTo(l *Layer, h Header) error {
 // discard is [Store.Discard].
 func (s *core[V]) discard() {
 	reach := s.reach()
-	for _, index := range s.dirty {
-		s.young.at(index).unload()
+	if s.shelf != nil { // the shelf knows, or the layers that are left
+		s.young.reset()
+		s.old = newGeneration[V]()
+	} else {
+		for _, index := range s.dirty {
+			s.young.at(index).unload()
+		}
 	}
 	s.forgetDirty()
 	if s.clock != nil && s.clock.known {
@@ -232,6 +213,9 @@ func (s *core[V]) discard() {
 
 func (s *core[V]) forgetDirty() {
 	s.dirty, s.dirtyBytes, s.order = s.dirty[:0], 0, nil
+	if s.shelf != nil {
+		s.shelf.sealed()
+	}
 	clear(s.frozen)
 }
 

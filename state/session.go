@@ -22,6 +22,9 @@ type SessionOptions struct {
 	// Retention is how long sessions are kept, in ms: one is gone once the observed
 	// time is Retention or more after its end. 0: for ever.
 	Retention int64
+	// Brief says that EachDirty need not tell of sessions that were put and removed
+	// since the last Seal: they leave nothing.
+	Brief bool
 }
 
 // A SessionStore holds the latest value of each key, session start and session end
@@ -46,6 +49,7 @@ func OpenSession[K, V any](name string, keys serde.Serde[K], values serde.Serde[
 	s := &SessionStore[K, V]{keys: keys, options: o, layout: keyenc.Session(length)}
 	s.begin(name, values, base, opt, newClock(s.layout, o.Retention, length))
 	s.c.useShelf(opt)
+	s.c.shelf.brief = o.Brief
 	return s
 }
 

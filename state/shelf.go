@@ -24,6 +24,14 @@ type shelf[V any] struct {
 	// doubt bounds the times of rows that were dropped before they were committed: the
 	// changelog may hold them all the same.
 	doubt int64
+
+	// What follows is of the open layer. Its loose entries are those that only rows lead
+	// to: most rows that are put are new, and most that are removed have just been put, so
+	// that no table of all of them is needed.
+	tight int      // of the store's list of changes, those before it are not loose
+	free  []uint32 // loose entries whose rows are gone
+	lost  bool     // rows that led to loose entries may have been dropped
+	brief bool     // entries of rows that come and go within the layer are for the next ones
 }
 
 // held are rows of one key.
@@ -40,6 +48,7 @@ type heldRow[V any] struct {
 	timestamp  int64
 	value      V
 	vlen       uint32 // memory of the value beside the row
+	cell       uint32 // its entry in the open layer + 1, as far as is known: it may be that of another row by now
 }
 
 // never is before all times.
@@ -54,8 +63,11 @@ func newShelf[V any]() *shelf[V] {
 // forget drops all. Rows up to missing may exist.
 func (h *shelf[V]) forget(missing int64) {
 	h.young, h.old = newGeneration[held[V]](), newGeneration[held[V]]()
-	h.missing, h.rows, h.oldest = missing, 0, 0
+	h.missing, h.rows, h.oldest, h.lost = missing, 0, 0, true
 }
+
+// sealed begins a new open layer.
+func (h *shelf[V]) sealed() { h.tight, h.free, h.lost = 0, h.free[:0], false }
 
 // memory is that of all that is held.
 func (h *shelf[V]) memory() int64 { return h.rows + h.oldest + h.young.bytes + h.old.bytes }
@@ -81,7 +93,7 @@ func (h *shelf[V]) turn() {
 		}
 	}
 	h.old, h.young = h.young, newGeneration[held[V]]()
-	h.oldest, h.rows = h.rows, 0
+	h.oldest, h.rows, h.lost = h.rows, 0, true
 }
 
 // find gives the rows of a key; nil if the key is not here.
@@ -112,52 +124,83 @@ func (h *shelf[V]) add(hash uint64, key []byte) *held[V] {
 	return &e.cell.Value
 }
 
+// A spot is where a row is on the shelf, or would be. It is valid until the next call.
+type spot[V any] struct {
+	held  *held[V] // rows of the key; nil: there are none here
+	at    int      // in them
+	found bool
+	known bool // the row is here if there is one
+}
+
+// seek looks for a row. Rows up to floor are gone.
+func (h *shelf[V]) seek(hash uint64, key []byte, time, rest, floor int64) spot[V] {
+	g := h.find(hash, key)
+	if g == nil {
+		return spot[V]{known: time > h.missing}
+	}
+	if time <= g.since {
+		return spot[V]{}
+	}
+	was := g.bytes
+	g.drop(floor)
+	h.rows += g.bytes - was
+	at, found := g.search(time, rest)
+	return spot[V]{g, at, found, true}
+}
+
 // put notes a row that is set. It tells whether there surely was none. Rows up to
 // floor are gone, and limit is what all rows may take.
 func (h *shelf[V]) put(hash uint64, key []byte, r heldRow[V], floor, limit int64) (fresh bool) {
 	h.trim(limit)
-	g := h.find(hash, key)
-	if g == nil && r.time > h.missing {
-		g = h.add(hash, key)
-	}
-	if g == nil || r.time <= g.since {
+	p := h.seek(hash, key, r.time, r.rest, floor)
+	if !p.known {
 		return false
 	}
+	h.set(p, hash, key, r, limit)
+	return !p.found
+}
+
+// set puts a row where seek has found its place.
+func (h *shelf[V]) set(p spot[V], hash uint64, key []byte, r heldRow[V], limit int64) {
+	g := p.held
+	if g == nil {
+		e := h.young.add(hash, key, 0)
+		g = &e.cell.Value
+		*g, e.cell.OK = held[V]{since: h.missing}, true
+	}
 	was := g.bytes
-	g.drop(floor)
-	at, found := g.search(r.time, r.rest)
-	if found {
-		g.bytes += int64(r.vlen) - int64(g.rows[at].vlen)
-		g.rows[at] = r
+	if p.found {
+		g.bytes += int64(r.vlen) - int64(g.rows[p.at].vlen)
+		g.rows[p.at] = r
 	} else {
 		room := cap(g.rows)
-		g.rows = slices.Insert(g.rows, at, r)
+		g.rows = slices.Insert(g.rows, p.at, r)
 		g.bytes += int64(r.vlen) + int64(cap(g.rows)-room)*int64(unsafe.Sizeof(r))
 	}
 	h.rows += g.bytes - was
 	if g.bytes > limit/4 { // a key that alone would drive all others out
 		h.rows -= g.bytes
 		*g = held[V]{since: g.rows[len(g.rows)-1].time}
+		h.lost = true
 	}
-	return !found
 }
 
 // remove notes that a row is removed. It tells whether there surely was none.
-func (h *shelf[V]) remove(hash uint64, key []byte, time, rest int64) (fresh bool) {
-	g := h.find(hash, key)
-	if g == nil {
-		return time > h.missing
+func (h *shelf[V]) remove(hash uint64, key []byte, time, rest, floor int64) (fresh bool) {
+	p := h.seek(hash, key, time, rest, floor)
+	h.unset(p)
+	return p.known && !p.found
+}
+
+// unset removes a row where seek has found it.
+func (h *shelf[V]) unset(p spot[V]) {
+	if !p.found {
+		return
 	}
-	if time <= g.since {
-		return false
-	}
-	at, found := g.search(time, rest)
-	if found {
-		g.bytes -= int64(g.rows[at].vlen)
-		h.rows -= int64(g.rows[at].vlen)
-		g.rows = slices.Delete(g.rows, at, at+1)
-	}
-	return !found
+	g := p.held
+	g.bytes -= int64(g.rows[p.at].vlen)
+	h.rows -= int64(g.rows[p.at].vlen)
+	g.rows = slices.Delete(g.rows, p.at, p.at+1)
 }
 
 // from gives the rows of a key from the time lo on, until the next call; false if
@@ -188,6 +231,7 @@ func (h *shelf[V]) fill(hash uint64, key []byte, lo int64, rows []heldRow[V], li
 	g := h.add(hash, key)
 	h.rows += n - g.bytes
 	*g = held[V]{since: lo - 1, rows: rows, bytes: n}
+	h.lost = true
 }
 
 // search gives the position of a row, or that where it would be.

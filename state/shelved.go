@@ -40,10 +40,10 @@ func (s *core[V]) shelve(c *Cell[V]) {
 	hash, time, rest := s.hash(key), rows.Time(row), rows.Rest(row)
 	var fresh bool
 	if c.OK {
-		r := heldRow[V]{time: time, rest: rest, timestamp: c.Timestamp, value: c.Value, vlen: s.weight(c.Value)}
+		r := heldRow[V]{time: time, rest: rest, timestamp: c.Timestamp, value: c.Value, vlen: s.weight(c.Value), cell: c.index + 1}
 		fresh = s.shelf.put(hash, key, r, s.clock.floor, s.cacheBytes())
 	} else {
-		fresh = s.shelf.remove(hash, key, time, rest)
+		fresh = s.shelf.remove(hash, key, time, rest, s.clock.floor)
 	}
 	if fresh && time > s.shelf.doubt && c.state&cellDirty == 0 {
 		c.state |= cellFresh

@@ -113,11 +113,9 @@ func (s *stack) apply() error {
 	if bytes.Compare(keep, s.cut) > 0 {
 		s.writes.DeleteRange(firstRow, keep)
 	}
-	for _, c := range foldLayers(committed) {
+	gone := func(key []byte) bool { return expired(key, keep) || newest.hides(key) }
+	for _, c := range foldLayers(committed, gone) {
 		key := c.layer.key(c.at)
-		if expired(key, keep) || newest.hides(key) {
-			continue
-		}
 		if body, ok := c.layer.body(c.at); ok {
 			s.writes.Put(key, body)
 		} else if !c.fresh {
@@ -169,8 +167,9 @@ type folded struct {
 	fresh bool // below these layers there is nothing
 }
 
-// foldLayers gives the last change of each key in layers, which are given oldest first.
-func foldLayers(layers []*Layer) []folded {
+// foldLayers gives the last change of each key in layers, which are given oldest first,
+// but for keys of rows that are gone.
+func foldLayers(layers []*Layer, gone func(key []byte) bool) []folded {
 	n := 0
 	for _, l := range layers {
 		n += l.Len()
@@ -183,8 +182,12 @@ func foldLayers(layers []*Layer) []folded {
 	index := make([]uint32, size)
 	for _, l := range slices.Backward(layers) {
 		for at := range l.recs {
+			key := l.key(at)
+			if gone(key) {
+				continue
+			}
 			fresh := l.fresh != nil && l.fresh[at]
-			if newer := findFolded(list, index, l.recs[at].hash, l.key(at)); newer != nil {
+			if newer := findFolded(list, index, l.recs[at].hash, key); newer != nil {
 				newer.fresh = fresh
 				continue
 			}

@@ -34,12 +34,14 @@ func timedKinds(retention int64) map[string]timedKind {
 		}
 		kinds[name] = k
 	}
-	kinds["sessions"] = timedKind{
-		session: true, segment: segmentOf(retention), record: sessionRecord, parse: parseSession,
-		open: func(base state.Base, opt state.Options) timedStore {
-			o := state.SessionOptions{Gap: 5_000, Retention: retention}
-			return sessionStore{state.OpenSession("s", serde.String, serde.String, o, base, opt)}
-		},
+	for name, brief := range map[string]bool{"sessions": false, "brief sessions": true} {
+		kinds[name] = timedKind{
+			session: true, brief: brief, segment: segmentOf(retention), record: sessionRecord, parse: parseSession,
+			open: func(base state.Base, opt state.Options) timedStore {
+				o := state.SessionOptions{Gap: 5_000, Retention: retention, Brief: brief}
+				return sessionStore{state.OpenSession("s", serde.String, serde.String, o, base, opt)}
+			},
+		}
 	}
 	return kinds
 }
