@@ -2,6 +2,7 @@
 """The program of confluent-kafka, which is librdkafka: confluent.py HOST:PORT"""
 
 import sys
+import time
 
 from confluent_kafka import (
     OFFSET_INVALID, Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition,
@@ -10,6 +11,7 @@ from confluent_kafka.admin import (
     AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, ResourceType,
 )
 
+from outcome import until
 from scenarios import run_all
 
 ADDR = sys.argv[1]
@@ -89,7 +91,17 @@ class Receiver:
         return [-1 if tp.offset == OFFSET_INVALID else tp.offset, tp.metadata or ""]
 
     def seek(self, topic, partition, offset):
-        self.c.seek(TopicPartition(topic, partition, offset))
+        """An assigned partition that is not fetched yet, on a busy machine, is in no state to seek."""
+        def sought():
+            try:
+                self.c.seek(TopicPartition(topic, partition, offset))
+            except KafkaException as e:
+                if e.args[0].code() != KafkaError._STATE:
+                    raise
+                return False
+            return True
+
+        until("the partition to be fetched", sought, step=lambda: time.sleep(0.02))
 
     def pause(self, topic, partition):
         self.c.pause([TopicPartition(topic, partition)])
