@@ -219,6 +219,9 @@ func (l *saramaLib) paused(topic string) (before, after map[string]string, err e
 			return nil, nil, err
 		}
 	}
+	if v := before["0"]; v != "" {
+		return nil, nil, fmt.Errorf("%s came while its partition was paused", v)
+	}
 	c.Resume(map[string][]int32{topic: {0}})
 	after = make(map[string]string)
 	return before, after, l.firsts(after, groupEach, zero.Messages(), nil)
