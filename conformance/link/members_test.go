@@ -46,7 +46,7 @@ func (s *shared) took(b link.Batch) {
 }
 
 // await waits until so many records of each partition have been read.
-func (s *shared) await(t *testing.T, ctx context.Context, n int) {
+func (s *shared) await(ctx context.Context, t *testing.T, n int) {
 	t.Helper()
 	for {
 		s.mu.Lock()
@@ -164,16 +164,16 @@ func TestMembersThatComeAndGoReadOn(t *testing.T) {
 		}
 		leave := reading(t, k, s)
 		more()
-		s.await(t, ctx, n)
+		s.await(ctx, t, n)
 		for range turns {
 			second := reading(t, open(t, c, byRecord), s)
 			for range 10 { // more comes while partitions move
 				more()
-				s.await(t, ctx, n)
+				s.await(ctx, t, n)
 			}
 			second()
 			more()
-			s.await(t, ctx, n)
+			s.await(ctx, t, n)
 		}
 		leave()
 	})
