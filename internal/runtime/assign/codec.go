@@ -198,10 +198,17 @@ func appendTasks(dst []byte, tasks []TaskID, name func(dst []byte, sub string) [
 	return dst
 }
 
+// tasks reads what appendTasks has written. A sub-topology comes once.
 func (r *reader) tasks(name func(r *reader) string) []TaskID {
 	var tasks []TaskID
+	read := map[string]bool{}
 	for range r.count() {
 		sub := name(r)
+		if read[sub] {
+			r.fail()
+			return nil
+		}
+		read[sub] = true
 		for _, n := range r.readSet() {
 			tasks = append(tasks, TaskID{sub, n})
 		}
