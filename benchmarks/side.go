@@ -70,7 +70,7 @@ func links() []side {
 	}
 }
 
-// The engine on the client's own records.
+// byRecord is the engine on the client's own records.
 const byRecord = "Millrace by the client's records"
 
 // tunings are the rows of what ARCHITECTURE.md says about Go's settings.
