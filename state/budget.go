@@ -15,6 +15,8 @@ type Budget struct {
 	dirty  atomic.Int64
 	cached atomic.Int64
 	stores atomic.Int64
+	// restores is how many of the stores are being restored.
+	restores atomic.Int64
 }
 
 // NewBudget makes a budget of limit bytes. Half is for layers and caches of stores, a
@@ -90,10 +92,31 @@ func (b *Budget) restore(own int64) int64 {
 	return min(own, b.Layers()/16)
 }
 
+// mayLoad tells whether what was restored may wait for the base beside a store at work.
+func (b *Budget) mayLoad() bool { return b == nil || !b.CommitSoon() }
+
+// shouldLoad tells whether what waits so should go into the base: other stores are
+// restored first, while there is room.
+func (b *Budget) shouldLoad() bool { return b == nil || b.restores.Load() == 0 || b.CommitSoon() }
+
 // A report is what a store has told its budget.
 type report struct {
 	to            *Budget // nil: there is none
 	dirty, cached int64
+	restores      bool
+}
+
+// restoring notes whether the store is being restored.
+func (r *report) restoring(is bool) {
+	if r.to == nil || is == r.restores {
+		return
+	}
+	r.restores = is
+	if is {
+		r.to.restores.Add(1)
+	} else {
+		r.to.restores.Add(-1)
+	}
 }
 
 func (r *report) begin(to *Budget) {
@@ -114,6 +137,7 @@ func (r *report) tell(dirty, cached int64) {
 func (r *report) end() {
 	if r.to != nil {
 		r.tell(0, 0)
+		r.restoring(false)
 		r.to.stores.Add(-1)
 		r.to = nil
 	}

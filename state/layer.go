@@ -36,6 +36,9 @@ type layerRec struct {
 	vlen int32  // bytes of the value; tombstone if there is none
 }
 
+// size is how much of the data the record takes.
+func (r *layerRec) size() int { return int(r.klen) + stampLen + max(int(r.vlen), 0) }
+
 const (
 	tombstone = int32(-1)
 	stampLen  = 8 // the timestamp before each value

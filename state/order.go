@@ -8,19 +8,28 @@ import (
 	"slices"
 )
 
-// A sealItem is a dirty entry by what it is sorted by first.
-type sealItem struct {
+// A keyItem is a key, at a place that index tells, by what it is sorted by first.
+type keyItem struct {
 	head  uint64
 	index uint32
 }
 
-// inKeyOrder gives dirty entries in order of their keys. Most of the order is settled by the
-// first eight bytes behind what all keys begin with, which lie side by side.
-func (s *core[V]) inKeyOrder(list []uint32) []sealItem {
-	same := s.commonPrefix(list)
-	items := make([]sealItem, len(list), 2*len(list))
+// inKeyOrder gives dirty entries in order of their keys.
+func (s *core[V]) inKeyOrder(list []uint32) []keyItem {
+	items := make([]keyItem, len(list), 2*len(list))
 	for i, index := range list {
-		items[i] = sealItem{head(s.young.key(s.young.at(index))[same:]), index}
+		items[i].index = index
+	}
+	return sortByKey(items, func(index uint32) []byte { return s.young.key(s.young.at(index)) })
+}
+
+// sortByKey sorts items by their keys, and where these are the same by index; it uses
+// room behind them for as many more. Most of the order is settled by the first eight
+// bytes behind what all keys begin with, which lie side by side.
+func sortByKey(items []keyItem, key func(index uint32) []byte) []keyItem {
+	same := commonPrefix(items, key)
+	for i := range items {
+		items[i].head = head(key(items[i].index)[same:])
 	}
 	items = sortByHead(items, items[len(items):cap(items)])
 	for from := 0; from < len(items); {
@@ -29,8 +38,11 @@ func (s *core[V]) inKeyOrder(list []uint32) []sealItem {
 			to++
 		}
 		if to > from+1 {
-			slices.SortFunc(items[from:to], func(a, b sealItem) int {
-				return bytes.Compare(s.young.key(s.young.at(a.index)), s.young.key(s.young.at(b.index)))
+			slices.SortFunc(items[from:to], func(a, b keyItem) int {
+				if c := bytes.Compare(key(a.index), key(b.index)); c != 0 {
+					return c
+				}
+				return cmp.Compare(a.index, b.index)
 			})
 		}
 		from = to
@@ -38,16 +50,16 @@ func (s *core[V]) inKeyOrder(list []uint32) []sealItem {
 	return items
 }
 
-// commonPrefix is how many bytes the keys of entries begin with alike: the segment, in
-// stores whose rows have a time.
-func (s *core[V]) commonPrefix(list []uint32) int {
-	if len(list) == 0 {
+// commonPrefix is how many bytes keys begin with alike: the segment, in stores whose
+// rows have a time.
+func commonPrefix(items []keyItem, key func(index uint32) []byte) int {
+	if len(items) == 0 {
 		return 0
 	}
-	first := s.young.key(s.young.at(list[0]))
+	first := key(items[0].index)
 	n := len(first)
-	for _, index := range list[1:] {
-		n = alike(first[:n], s.young.key(s.young.at(index)))
+	for i := range items[1:] {
+		n = alike(first[:n], key(items[i+1].index))
 	}
 	return n
 }
@@ -57,9 +69,9 @@ const fewItems = 256
 
 // sortByHead sorts items by head, into them or other, which is as long: byte by byte
 // from the last one on, those left out that are the same in all.
-func sortByHead(items, other []sealItem) []sealItem {
+func sortByHead(items, other []keyItem) []keyItem {
 	if len(items) < fewItems {
-		slices.SortFunc(items, func(a, b sealItem) int { return cmp.Compare(a.head, b.head) })
+		slices.SortFunc(items, func(a, b keyItem) int { return cmp.Compare(a.head, b.head) })
 		return items
 	}
 	differ := uint64(0)

@@ -25,6 +25,8 @@ type stack struct {
 	writes Writes   // reused
 	cut    []byte   // rows before it were removed from the base since it was opened
 	told   *marks   // Resume said so, and nothing was committed since
+	// loading is what was restored last, the first of layers, if the base may not have it.
+	loading *loading
 	// view is what readers of other goroutines see; nil is the base alone.
 	view atomic.Pointer[viewed]
 }
@@ -80,7 +82,8 @@ func (s *stack) commit(l *Layer, h Header) error {
 		s.publish()
 	}
 	s.header, s.moved = h, true
-	if s.ready >= s.opt.Budget.apply(s.opt.ApplyBytes) || s.done >= s.most {
+	s.look()
+	if s.done >= s.most || s.loading == nil && s.ready >= s.opt.Budget.apply(s.opt.ApplyBytes) {
 		return s.apply()
 	}
 	return nil
@@ -100,6 +103,9 @@ func (s *stack) committed() viewed {
 
 // apply hands the committed layers to the base, each key once.
 func (s *stack) apply() error {
+	if err := s.loaded(); err != nil {
+		return err
+	}
 	if !s.moved {
 		return nil
 	}
@@ -229,4 +235,11 @@ func (s *stack) flush() error {
 	return nil
 }
 
-func (s *stack) unflushed() int64 { return s.ready + s.base.Unflushed() }
+func (s *stack) unflushed() int64 {
+	s.look()
+	n := s.ready + s.base.Unflushed()
+	if s.loading != nil {
+		n += s.loading.layer.bytes()
+	}
+	return n
+}

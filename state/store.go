@@ -40,7 +40,9 @@ type Store interface {
 	// before any use of the store. h.Position is that after them. No slice of recs
 	// is kept.
 	Restore(recs []Change, h Header) error
-	// Restored ends the restore: all is in the base, with the last header.
+	// Restored ends the restore: the store may be used. Much of what was restored last
+	// is handed to the base beside that; the next call that changes the base waits for
+	// it, as Flush and Close do, and gives its error.
 	Restored() error
 
 	// Bytes is the memory of the open, sealed and committed layers, and that of

@@ -137,7 +137,7 @@ func (b *backend) Close() error {
 // openDB opens the DB in the folder full of fsys.
 func openDB(fsys vfs.FS, full string, b *backend) (*db, error) {
 	d := &db{dir: full, fs: fsys, flushed: make(chan error, 1), bases: map[string]*base{}}
-	if err := fsys.Remove(d.loadFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := d.removeLoads(); err != nil {
 		return nil, err
 	}
 	opts := &pebble.Options{
@@ -183,7 +183,24 @@ func classify(err error) error {
 	return err
 }
 
-func (d *db) loadFile() string { return filepath.Join(d.dir, "load.tmp") }
+// loadFile is where a base writes what it loads, before it is a file of the DB.
+func (d *db) loadFile(number uint32) string {
+	return filepath.Join(d.dir, fmt.Sprintf("load-%d.tmp", number))
+}
+
+// removeLoads removes what a crash has left of loads.
+func (d *db) removeLoads() error {
+	files, err := d.fs.List(d.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, file := range files {
+		if ok, _ := filepath.Match("load-*.tmp", file); ok {
+			err = errors.Join(err, d.fs.Remove(filepath.Join(d.dir, file)))
+		}
+	}
+	return err
+}
 
 // quiet drops Pebble's log: what matters comes back as an error.
 type quiet struct{}

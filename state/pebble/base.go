@@ -162,7 +162,7 @@ func (b *base) Load(w *state.Writes, h state.Header) error {
 	if err := b.writeTable(w, h); err != nil {
 		return fmt.Errorf("pebble load: %w", err)
 	}
-	if err := b.db.p.Ingest(context.Background(), []string{b.db.loadFile()}); err != nil {
+	if err := b.db.p.Ingest(context.Background(), []string{b.db.loadFile(b.number)}); err != nil {
 		return fmt.Errorf("pebble load: %w", classify(err))
 	}
 	b.unflushed.Add(w.Bytes()) // it may wait in memory behind older writes
@@ -170,7 +170,7 @@ func (b *base) Load(w *state.Writes, h state.Header) error {
 }
 
 func (b *base) writeTable(w *state.Writes, h state.Header) (err error) {
-	f, err := b.db.fs.Create(b.db.loadFile(), vfs.WriteCategoryUnspecified)
+	f, err := b.db.fs.Create(b.db.loadFile(b.number), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}

@@ -174,7 +174,7 @@ func (b *base) Load(w *state.Writes, h state.Header) error {
 	if err := b.writeTable(w, h); err != nil {
 		return fmt.Errorf("rocksdb load: %w", classify(err))
 	}
-	if err := b.db.r.IngestExternalFileCF(b.family, []string{b.db.loadFile()}, b.db.shared.ingest); err != nil {
+	if err := b.db.r.IngestExternalFileCF(b.family, []string{b.db.loadFile(b.family.ID())}, b.db.shared.ingest); err != nil {
 		return fmt.Errorf("rocksdb load: %w", classify(err))
 	}
 	return nil
@@ -183,7 +183,7 @@ func (b *base) Load(w *state.Writes, h state.Header) error {
 func (b *base) writeTable(w *state.Writes, h state.Header) error {
 	tw := grocksdb.NewSSTFileWriter(b.db.shared.env, b.db.shared.opts)
 	defer tw.Destroy()
-	if err := tw.Open(b.db.loadFile()); err != nil {
+	if err := tw.Open(b.db.loadFile(b.family.ID())); err != nil {
 		return err
 	}
 	if err := tw.Put([]byte{headerKey}, h.Append(nil)); err != nil {

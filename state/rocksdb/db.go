@@ -136,7 +136,7 @@ type db struct {
 
 func openDB(dir string, s *shared, left func()) (state.DB, error) {
 	d := &db{dir: dir, shared: s, families: map[string]*grocksdb.ColumnFamilyHandle{}, bases: map[string]*base{}, left: left}
-	if err := os.Remove(d.loadFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := d.removeLoads(); err != nil {
 		return nil, err
 	}
 	names := []string{"default"}
@@ -173,7 +173,19 @@ func classify(err error) error {
 	return err
 }
 
-func (d *db) loadFile() string { return filepath.Join(d.dir, "load.tmp") }
+// loadFile is where a base writes what it loads, before it is a file of the DB.
+func (d *db) loadFile(family uint32) string {
+	return filepath.Join(d.dir, fmt.Sprintf("load-%d.tmp", family))
+}
+
+// removeLoads removes what a crash has left of loads.
+func (d *db) removeLoads() error {
+	files, err := filepath.Glob(filepath.Join(d.dir, "load-*.tmp"))
+	for _, file := range files {
+		err = errors.Join(err, os.Remove(file))
+	}
+	return err
+}
 
 // Base implements [state.DB].
 func (d *db) Base(name string) (state.Base, error) {
