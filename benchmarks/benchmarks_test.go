@@ -125,7 +125,7 @@ func fixed() *report {
 			{workload: "count", side: "Kafka Streams", on: theirs, cold: 60, app: 6, broker: 1.5, least: 7, total: 7.5, most: 8, rate: 1e5, appPeak: 500 << 20, brokerPeak: 1 << 30, times: 10},
 		},
 		engine:    []engineRow{{"map and filter", 80, 97, 0.3}},
-		restored:  []restored{{"Millrace", ours, 1000, time.Second, time.Second, 2 * time.Millisecond, time.Millisecond}},
+		restored:  []restored{{"Millrace", ours, 1000, true, time.Second, time.Second, 2 * time.Millisecond, time.Millisecond}},
 		latencies: []latency{{"Millrace", ours, 2000, time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond, 4 * time.Millisecond}},
 		loads: []brokerLoad{{
 			broker: ours, size: 100, acks: "all", codec: "none", records: 1000,

@@ -85,12 +85,13 @@ func (r *report) restores(b *strings.Builder) {
 		return
 	}
 	heading(b, "Restore from the changelog, above a start with the state in place; counted on afterwards",
-		"| | on | keys | ms | start ms | us of processor time a key: application | broker |", "|---|---|--:|--:|--:|--:|--:|")
+		"| | on | keys | ms | start ms | us of processor time a key: application | broker |", "|---|---|---|--:|--:|--:|--:|")
 	for _, x := range r.restored {
-		fmt.Fprintf(b, "| %s | %s | %d | %d | %d | %.2f | %.2f |\n",
-			x.side, x.on, x.keys, x.took.Milliseconds(), x.start.Milliseconds(), per(x.app, x.keys), per(x.broker, x.keys))
+		fmt.Fprintf(b, "| %s | %s | %d %s | %d | %d | %.2f | %.2f |\n",
+			x.side, x.on, x.keys, x.order(), x.took.Milliseconds(), x.start.Milliseconds(), per(x.app, x.keys), per(x.broker, x.keys))
 	}
-	b.WriteString("\n")
+	b.WriteString("\nTimes are those until all tasks process records: what of the state is in memory only by then, in memtables of Kafka Streams and in\n" +
+		"layers of Millrace, goes to disk after that.\n\n")
 }
 
 func (r *report) latencyTable(b *strings.Builder) {

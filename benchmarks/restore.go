@@ -20,24 +20,37 @@ import (
 type restored struct {
 	side, on string
 	keys     int
+	mixed    bool          // the changelog has them in any order
 	start    time.Duration // with the state in place: to join the group, above all
 	took     time.Duration // more than that
 	app      time.Duration // processor time, the same way
 	broker   time.Duration
 }
 
-// restores counts a million keys, and with -all 20 million, and restores them.
+func (x restored) order() string {
+	if x.mixed {
+		return "mixed"
+	}
+	return "in order"
+}
+
+// restores counts a million keys, that come in order and mixed, and with -all 20 million,
+// and restores them.
 func (b *bench) restores(ctx context.Context, r *report) error {
-	sizes := []float64{1e6}
+	type size struct {
+		keys  float64
+		mixed bool
+	}
+	sizes := []size{{1e6, false}, {1e6, true}}
 	if b.long {
-		sizes = append(sizes, 20e6)
+		sizes = append(sizes, size{20e6, true})
 	}
 	for _, size := range sizes {
-		keys := int(size * b.scale)
+		keys := int(size.keys * b.scale)
 		w := workload{name: "restore", topology: "count", folded: true, stores: "rocksdb"}
 		for i, s := range b.takesPart(w) {
 			// Each has a topic of its own, since the check adds to it.
-			in := input{records: keys, keys: keys, every: 10, step: time.Millisecond, once: true, from: time.Duration(i) * time.Millisecond}
+			in := input{records: keys, keys: keys, every: 10, step: time.Millisecond, once: !size.mixed, full: size.mixed, from: time.Duration(i) * time.Millisecond}
 			w.input = in
 			if err := load(ctx, b.nodes[s.on].addr, in); err != nil {
 				return err
@@ -79,9 +92,9 @@ func (b *bench) restore(ctx context.Context, w workload, s side, r *report) (err
 	if err := c.countedOn(ctx, w, id); err != nil {
 		return err
 	}
-	x := restored{s.name, s.on, w.input.records, with.took, without.took - with.took, without.app - with.app, without.broker - with.broker}
+	x := restored{s.name, s.on, w.input.records, w.input.full, with.took, without.took - with.took, without.app - with.app, without.broker - with.broker}
 	r.restored = append(r.restored, x)
-	b.say("restore of %d keys: %s: %v, a start without %v", x.keys, s, x.took.Round(time.Millisecond), x.start.Round(time.Millisecond))
+	b.say("restore of %d keys %s: %s: %v, a start without %v", x.keys, x.order(), s, x.took.Round(time.Millisecond), x.start.Round(time.Millisecond))
 	return errors.Join(c.program.order("stop", "stopped"), c.remove(ctx, id))
 }
 
