@@ -2,7 +2,10 @@
 
 package state
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // A loading is what was restored last, which the base has not got yet. The store is in
 // use all the same: it is read as a layer, the oldest one.
@@ -25,7 +28,7 @@ func (s *stack) takeIn(l *Layer) error {
 		return nil
 	}
 	s.loading, s.moved = &loading{layer: l, header: s.header}, false
-	s.layers, s.done = []*Layer{l}, 1
+	s.layers, s.heads, s.done = []*Layer{l}, []Header{s.header}, 1
 	s.size += l.bytes()
 	s.publish()
 	if l.bytes() < s.opt.RestoreBytes/leastLoading || !s.opt.Budget.mayLoad() {
@@ -88,7 +91,7 @@ func (s *stack) loaded() error {
 		return fmt.Errorf("restore store %s: %w", s.name, p.err)
 	}
 	s.loading = nil
-	s.layers = append([]*Layer(nil), s.layers[1:]...)
+	s.layers, s.heads = slices.Clone(s.layers[1:]), slices.Clone(s.heads[1:])
 	s.done--
 	s.size -= p.layer.bytes()
 	s.publish()

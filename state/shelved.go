@@ -17,7 +17,7 @@ const applyShelved = 8 << 20
 
 // useShelf gives the store a shelf. opt is what it was opened with.
 func (s *core[V]) useShelf(opt Options) {
-	s.shelf, s.most = newShelf[V](), maxCommittedShelved
+	s.shelf, s.most, s.keeps = newShelf[V](), maxCommittedShelved, true
 	if opt.ApplyBytes == 0 {
 		s.opt.ApplyBytes = applyShelved
 	}

@@ -17,7 +17,9 @@ type stack struct {
 	opt    Options
 	layers []*Layer // oldest first; the first few are committed, the rest not
 	done   int      // how many of layers are committed
+	heads  []Header // those of their commits
 	most   int      // how many of them may be
+	keeps  bool     // the newer of them stay here when the older ones go: most rows do not live so long
 	header Header   // of the last commit
 	moved  bool     // the base has not got header yet
 	size   int64    // bytes of layers
@@ -78,16 +80,20 @@ func (s *stack) commit(l *Layer, h Header) error {
 			return fmt.Errorf("commit store %s: %w", s.name, ErrOrder)
 		}
 		s.done++
+		s.heads = append(s.heads, h)
 		s.ready += l.bytes()
 		s.publish()
 	}
 	s.header, s.moved = h, true
 	s.look()
-	if s.done >= s.most || s.loading == nil && s.ready >= s.opt.Budget.apply(s.opt.ApplyBytes) {
-		return s.apply()
+	if s.done >= s.most || s.loading == nil && s.ready >= s.applyBytes() {
+		return s.applyOld()
 	}
 	return nil
 }
+
+// applyBytes is how much of committed layers may wait.
+func (s *stack) applyBytes() int64 { return s.opt.Budget.apply(s.opt.ApplyBytes) }
 
 func (s *stack) publish() {
 	s.view.Store(&viewed{append([]*Layer(nil), s.layers[:s.done]...), s.told})
@@ -101,26 +107,51 @@ func (s *stack) committed() viewed {
 	return viewed{}
 }
 
-// apply hands the committed layers to the base, each key once.
+// apply hands the committed layers to the base.
 func (s *stack) apply() error {
 	if err := s.loaded(); err != nil {
 		return err
 	}
+	return s.applyFirst(s.done)
+}
+
+// applyOld is apply for those layers that need not wait for their rows to expire or to be
+// removed: all, or the older half.
+func (s *stack) applyOld() error {
+	if err := s.loaded(); err != nil {
+		return err
+	}
+	n := s.done
+	for room := s.applyBytes() / 2; s.keeps && n > 1 && s.done-n < s.most/2; n-- {
+		if room -= s.layers[n-1].bytes(); room < 0 {
+			break
+		}
+	}
+	return s.applyFirst(n)
+}
+
+// applyFirst hands the first n layers, which are committed, to the base, each key once.
+// Rows that are gone by the time of the last commit are left out, though the header may
+// be that of an earlier one: who restores from there restores that time as well.
+func (s *stack) applyFirst(n int) error {
 	if !s.moved {
 		return nil
 	}
 	defer s.writes.Reset()
-	committed := s.layers[:s.done]
-	keep := kept(committed)
+	h := s.header
+	if n < s.done {
+		h = s.heads[n-1]
+	}
+	keep := kept(s.layers[:s.done])
 	newest := &Layer{}
-	if len(committed) > 0 {
-		newest = committed[len(committed)-1]
+	if s.done > 0 {
+		newest = s.layers[s.done-1]
 	}
 	if bytes.Compare(keep, s.cut) > 0 {
 		s.writes.DeleteRange(firstRow, keep)
 	}
 	gone := func(key []byte) bool { return expired(key, keep) || newest.hides(key) }
-	for _, c := range foldLayers(committed, gone) {
+	for _, c := range foldLayers(s.layers[:n], gone) {
 		key := c.layer.key(c.at)
 		if body, ok := c.layer.body(c.at); ok {
 			s.writes.Put(key, body)
@@ -128,16 +159,19 @@ func (s *stack) apply() error {
 			s.writes.Delete(key)
 		}
 	}
-	if err := s.base.Apply(&s.writes, s.header); err != nil {
+	if err := s.base.Apply(&s.writes, h); err != nil {
 		return fmt.Errorf("apply to store %s: %w", s.name, err)
 	}
-	s.moved = false
+	s.moved = n < s.done
 	if keep != nil {
 		s.cut = keep
 	}
-	s.layers = append([]*Layer(nil), s.layers[s.done:]...)
-	s.size -= s.ready
-	s.done, s.ready = 0, 0
+	for _, l := range s.layers[:n] {
+		s.size -= l.bytes()
+		s.ready -= l.bytes()
+	}
+	s.layers, s.heads = slices.Clone(s.layers[n:]), slices.Clone(s.heads[n:])
+	s.done -= n
 	s.publish()
 	return nil
 }
