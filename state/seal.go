@@ -214,7 +214,7 @@ func (s *core[V]) discard() {
 func (s *core[V]) forgetDirty() {
 	s.dirty, s.dirtyBytes, s.order = s.dirty[:0], 0, nil
 	if s.shelf != nil {
-		s.shelf.sealed()
+		s.shelf.begin()
 	}
 	clear(s.frozen)
 }

@@ -66,8 +66,8 @@ func (h *shelf[V]) forget(missing int64) {
 	h.missing, h.rows, h.oldest, h.lost = missing, 0, 0, true
 }
 
-// sealed begins a new open layer.
-func (h *shelf[V]) sealed() { h.tight, h.free, h.lost = 0, h.free[:0], false }
+// begin is for a new open layer.
+func (h *shelf[V]) begin() { h.tight, h.free, h.lost = 0, h.free[:0], false }
 
 // memory is that of all that is held.
 func (h *shelf[V]) memory() int64 { return h.rows + h.oldest + h.young.bytes + h.old.bytes }

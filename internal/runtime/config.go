@@ -30,7 +30,7 @@ type Config struct {
 	StoreOptions state.Options
 
 	Workers   int // goroutines that run tasks. GOMAXPROCS
-	Restorers int // tasks that are restored at a time. 2
+	Restorers int // tasks that are restored at a time. GOMAXPROCS, from 2 to 8
 
 	CommitInterval time.Duration // 30s
 	OpenBytes      int64         // uncommitted state that brings a commit on, all stores together. 64 MiB
@@ -100,7 +100,7 @@ const NoTaskIdle time.Duration = -1
 
 func (c Config) withDefaults() Config {
 	def(&c.Workers, goruntime.GOMAXPROCS(0))
-	def(&c.Restorers, 2)
+	def(&c.Restorers, min(max(2, goruntime.GOMAXPROCS(0)), 8))
 	def(&c.CommitInterval, 30*time.Second)
 	def(&c.OpenBytes, 64<<20)
 	def(&c.QueueBytes, 8<<20)
