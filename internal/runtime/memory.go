@@ -16,7 +16,8 @@ const DefaultMemoryLimit = 512 << 20
 // The limit is shared out: three quarters are the stores' budget (half of it for layers
 // and caches, half for the backend), an eighth is for what is fetched and not processed,
 // a sixteenth for what is on its way to the brokers, a sixteenth for what one fetch
-// brings. Tasks that are restored have no queues yet: what they read has that share.
+// brings. Tasks that are restored have no queues yet: what they read, two pieces each, has
+// that share.
 const (
 	leastQueue  = 32 << 10
 	leastFlight = 256 << 10
@@ -58,7 +59,7 @@ type memory struct {
 func newMemory(cfg *Config) *memory {
 	m := &memory{limit: cfg.MemoryLimit, budget: cfg.StoreOptions.Budget}
 	def(&cfg.Link.MaxInFlight, flightBytes(m.limit))
-	def(&cfg.Link.ReadMemory, max(m.limit/8/int64(cfg.Restorers), leastRead))
+	def(&cfg.Link.ReadMemory, max(m.limit/8/2/int64(cfg.Restorers), leastRead))
 	if m.budget == nil {
 		m.budget = state.NewBudget(m.limit / 4 * 3)
 		cfg.StoreOptions.Budget = m.budget

@@ -45,6 +45,7 @@ func TestTheMemoryLimitHoldsWhileNothingCanBeCommitted(t *testing.T) {
 			log.into(cfg)
 		})
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if d.budget == nil || d.budget.Limit() != limit/4*3 || d.dbs != 4 {
 			t.Fatalf("the backend has no budget of three quarters for four tasks: %v, %d", d.budget, d.dbs)
 		}

@@ -294,10 +294,11 @@ func (a *App) restore(s *slot, o *openStore, from, end int64) error {
 	}
 	part := link.Partition{Topic: o.header.Changelog, Num: o.header.Partition}
 	began := time.Now()
-	r := a.cluster.Read(part, o.header.ChangelogID, from, end)
+	r := readAhead(s.ctx, a.cluster.Read(part, o.header.ChangelogID, from, end))
+	defer r.close()
 	var changes []state.Change
 	for {
-		recs, next, err := r.Next(s.ctx)
+		recs, next, err := r.next(s.ctx)
 		if errors.Is(err, io.EOF) {
 			break
 		}
