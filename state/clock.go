@@ -48,13 +48,15 @@ const marksLen = 8 + 8 + 4
 
 var noMarks = marks{observed: NoTime, reach: NoTime}
 
+// append appends what a base holds under marksKey: the timestamp of its record, and m.
 func (m marks) append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(m.stamp()))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.observed))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.reach))
 	return binary.BigEndian.AppendUint32(dst, m.seq)
 }
 
-// parseMarks reads what a base holds under marksKey.
+// parseMarks reads what append has written.
 func parseMarks(body []byte) (marks, error) {
 	if len(body) != stampLen+marksLen {
 		return noMarks, fmt.Errorf("observed time of %d bytes: %w", len(body), ErrDamaged)

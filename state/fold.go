@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"unsafe"
 )
 
 // A fold gathers the records of a piece of changelog, to give the last one of each key
@@ -49,11 +50,10 @@ func (f *fold) key(i int) []byte {
 	return f.data[r.off : r.off+int(r.klen)]
 }
 
-// recBytes is the memory of one of recs.
-const recBytes = 24
-
 // size is the memory in use.
-func (f *fold) size() int64 { return int64(len(f.data)) + int64(len(f.recs))*recBytes }
+func (f *fold) size() int64 {
+	return int64(len(f.data)) + int64(len(f.recs))*int64(unsafe.Sizeof(layerRec{}))
+}
 
 // sort leaves the last record of each key, in order of key.
 func (f *fold) sort() {
@@ -64,13 +64,10 @@ func (f *fold) sort() {
 	for i := range items {
 		items[i].index = uint32(i)
 	}
-	items = sortByKey(items, func(i uint32) []byte { return f.key(int(i)) })
-	last, size := items[:0], 0
-	for i, it := range items {
-		if i+1 < len(items) && items[i+1].head == it.head && bytes.Equal(f.key(int(it.index)), f.key(int(items[i+1].index))) {
-			continue
-		}
-		last = append(last, it)
+	key := func(i uint32) []byte { return f.key(int(i)) }
+	last := lastOfEach(sortByKey(items, key), key)
+	size := 0
+	for _, it := range last {
 		size += f.recs[it.index].size()
 	}
 	recs, data := make([]layerRec, 0, len(last)), make([]byte, 0, size)

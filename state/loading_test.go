@@ -103,13 +103,7 @@ func TestAStoreIsInUseWhileItsBaseTakesWhatWasRestored(t *testing.T) {
 			if err := s.Put(restoredKey(0), v, v); err != nil {
 				t.Fatal(err)
 			}
-			l, err := s.Seal()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Commit(l, state.Header{Position: 3000 + v}); err != nil {
-				t.Fatal(err)
-			}
+			commit(t, s, 3000+v)
 		}
 		if h, ok, err := base.Header(); ok || err != nil {
 			t.Errorf("the base has %v, %v before anything was loaded", h, err)

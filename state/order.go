@@ -27,10 +27,7 @@ func (s *core[V]) inKeyOrder(list []uint32) []keyItem {
 // room behind them for as many more. Most of the order is settled by the first eight
 // bytes behind what all keys begin with, which lie side by side.
 func sortByKey(items []keyItem, key func(index uint32) []byte) []keyItem {
-	same := commonPrefix(items, key)
-	for i := range items {
-		items[i].head = head(key(items[i].index)[same:])
-	}
+	setHeads(items, key)
 	items = sortByHead(items, items[len(items):cap(items)])
 	for from := 0; from < len(items); {
 		to := from + 1
@@ -48,6 +45,25 @@ func sortByKey(items []keyItem, key func(index uint32) []byte) []keyItem {
 		from = to
 	}
 	return items
+}
+
+// setHeads notes what items are sorted by first.
+func setHeads(items []keyItem, key func(index uint32) []byte) {
+	same := commonPrefix(items, key)
+	for i := range items {
+		items[i].head = head(key(items[i].index)[same:])
+	}
+}
+
+// lastOfEach leaves the last one of sorted items with the same key, in their place.
+func lastOfEach(items []keyItem, key func(index uint32) []byte) []keyItem {
+	last := items[:0]
+	for i, it := range items {
+		if i+1 == len(items) || items[i+1].head != it.head || !bytes.Equal(key(items[i+1].index), key(it.index)) {
+			last = append(last, it)
+		}
+	}
+	return last
 }
 
 // commonPrefix is how many bytes keys begin with alike: the segment, in stores whose

@@ -39,7 +39,8 @@ func (s *core[V]) refold(c Change) error {
 		}
 		s.fold.marks = append(binary.BigEndian.AppendUint64(s.fold.marks[:0], uint64(c.Timestamp)), c.Value...)
 		return nil
-	} else if s.layout != nil {
+	}
+	if s.layout != nil {
 		key, err := s.layout.FromChangelog(s.keyBuf, c.Key)
 		if err != nil {
 			return fmt.Errorf("key %x: %w: %w", c.Key, ErrDamaged, err)
@@ -98,7 +99,7 @@ func (s *core[V]) foldMarks() error {
 		m.seq = max(m.seq, seen.seq)
 	}
 	if m != was {
-		s.fold.marks = m.append(binary.BigEndian.AppendUint64(nil, uint64(m.stamp())))
+		s.fold.marks = m.append(nil)
 	}
 	return nil
 }

@@ -71,7 +71,6 @@ func (s *core[V]) encodeMarks(l *Layer, changed bool) {
 	}
 	r := layerRec{hash: s.hash(marksKey), off: len(l.data), klen: uint32(len(marksKey)), vlen: marksLen}
 	l.data = append(l.data, marksKey...)
-	l.data = binary.BigEndian.AppendUint64(l.data, uint64(m.stamp()))
 	l.data = m.append(l.data)
 	l.recs = append(l.recs, r)
 }

@@ -164,16 +164,16 @@ func (t *table) without(lower, upper []byte) *table {
 // A tableMaker makes a table out of one before it and changes.
 type tableMaker struct {
 	from  *table
-	at    int         // of the blocks of from, those before it are dealt with
-	list  []Write     // changes
-	order []sortWrite // those to come, in order of key
+	at    int       // of the blocks of from, those before it are dealt with
+	list  []Write   // changes
+	order []keyItem // those to come, in order of key
 	next  table
 	recs  []blockRec // entries to be cut into blocks, without heads
 	data  []byte
 }
 
 // first is the key of the next change.
-func (m *tableMaker) first() []byte { return m.list[m.order[0].at].Key }
+func (m *tableMaker) first() []byte { return m.list[m.order[0].index].Key }
 
 // keep takes blocks over as they are, up to one.
 func (m *tableMaker) keep(to int) {
@@ -194,7 +194,7 @@ func (m *tableMaker) take() {
 	}
 	done := 0 // of the entries of b
 	for len(m.order) > 0 {
-		c := &m.list[m.order[0].at]
+		c := &m.list[m.order[0].index]
 		if bound != nil && bytes.Compare(c.Key, bound) >= 0 {
 			break
 		}
@@ -305,38 +305,22 @@ func alike(a, b []byte) int {
 	return n
 }
 
-// A sortWrite is a change by what it is sorted by first: eight bytes of its key, behind
-// those that all keys have in common.
-type sortWrite struct {
-	head uint64
-	at   uint32 // in the list
-}
-
-// sortWrites gives the last change of each key, in order of key. What comes in sorted
-// pieces, as from layers, is merged.
-func sortWrites(list []Write) []sortWrite {
-	same := len(list[0].Key)
-	for i := range list {
-		same = min(same, alike(list[0].Key[:same], list[i].Key))
+// sortWrites gives the last change of each key, by its position in the list, in order of
+// key. What comes in sorted pieces, as from layers, is merged.
+func sortWrites(list []Write) []keyItem {
+	key := func(at uint32) []byte { return list[at].Key }
+	order := make([]keyItem, len(list))
+	for i := range order {
+		order[i].index = uint32(i)
 	}
-	order := make([]sortWrite, len(list))
-	for i := range list {
-		order[i] = sortWrite{head(list[i].Key[same:]), uint32(i)}
-	}
-	less := func(a, b sortWrite) bool {
+	setHeads(order, key)
+	order = mergeRuns(order, func(a, b keyItem) bool {
 		if a.head != b.head {
 			return a.head < b.head
 		}
-		return bytes.Compare(list[a.at].Key, list[b.at].Key) < 0
-	}
-	order = mergeRuns(order, less)
-	last := order[:0]
-	for i := range order {
-		if i+1 == len(order) || less(order[i], order[i+1]) {
-			last = append(last, order[i])
-		}
-	}
-	return last
+		return bytes.Compare(key(a.index), key(b.index)) < 0
+	})
+	return lastOfEach(order, key)
 }
 
 // mergeRuns sorts s, and keeps the order of what is equal: sorted pieces are merged two
